@@ -1,0 +1,1 @@
+"""From catalogue files to batches of token ids."""
