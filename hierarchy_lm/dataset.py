@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import pyarrow as pa
 
@@ -106,8 +106,7 @@ def read_task(path: Path) -> TaskInfo:
     Raises:
         UserError: If the folder holds no readable ``task.json``.
     """
-    file = path / "task.json"
-    return TaskInfo(**_read_json(file, "tasks are made by `hlm prepare` or `hlm sample`"))
+    return _read(TaskInfo, path / "task.json")
 
 
 def read_dataset(path: Path) -> DatasetInfo:
@@ -116,23 +115,24 @@ def read_dataset(path: Path) -> DatasetInfo:
     Raises:
         UserError: If the folder is no dataset folder or of another schema version.
     """
-    file = path / "dataset.json"
-    info = DatasetInfo(**_read_json(file, "make a dataset folder with `hlm prepare` or `hlm sample`"))
+    info = _read(DatasetInfo, path / "dataset.json")
     if info.schema_version != SCHEMA_VERSION:
         raise UserError(
-            f"{file}: schema version {info.schema_version}, this release reads {SCHEMA_VERSION}; "
+            f"{path}: schema version {info.schema_version}, this release reads {SCHEMA_VERSION}; "
             "prepare the dataset again"
         )
     return info
 
 
-def _read_json(file: Path, advice: str) -> dict[str, object]:
+_Info = TypeVar("_Info", TaskInfo, DatasetInfo)
+
+
+def _read(kind: type[_Info], file: Path) -> _Info:
     if not file.is_file():
-        raise UserError(f"{file.parent}: no {file.name} there; {advice}")
+        raise UserError(
+            f"{file.parent}: no {file.name} there; make it with `hlm prepare` or `hlm sample`"
+        )
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{file}: not valid JSON ({error}); {advice}") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{file}: expected a JSON object; {advice}")
-    return value
+        return kind(**json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{file}: not a valid {file.name} ({error}); make it again") from error

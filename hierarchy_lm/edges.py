@@ -1,0 +1,145 @@
+"""Checks a parent-child table and spells out the path of every node."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
+
+from hierarchy_lm.errors import UserError
+
+MAX_DEPTH = 100
+"""A deeper tree is taken for a mistake (a linked list in the parent column, say)."""
+
+MAX_COPIES = 10
+"""With ``multi_parent="duplicate"``: how many nodes the tree may have per key of the table."""
+
+MultiParent = Literal["error", "duplicate"]
+NodePath = tuple[str, ...]
+
+
+def paths_of_edges(
+    keys: Sequence[str],
+    parent_keys: Sequence[str | None],
+    names: Sequence[str],
+    multi_parent: MultiParent = "error",
+) -> dict[str, list[NodePath]]:
+    """Paths from the root to every key of an edge table, one row per (node, parent).
+
+    Args:
+        keys: Unique key of a node.
+        parent_keys: Key of its parent, None at a root.
+        names: Display name of the node.
+        multi_parent: What to do with a node of several parents: refuse it, or repeat it and all
+            below it under each parent.
+
+    Returns:
+        The path or paths of each key.
+
+    Raises:
+        UserError: If the table is empty or holds a cycle, a self-parent, an orphan, a repeated
+            row, two names for one key, two parents (unless duplicated), two equal paths, or more
+            than ``MAX_DEPTH`` levels; the message names the nodes.
+    """
+    parents, name_of = _group_rows(keys, parent_keys, names)
+    _check_parents(parents, multi_parent)
+    order = _parents_first(parents)
+    paths: dict[str, list[NodePath]] = {}
+    total = 0
+    for key in order:
+        paths[key] = [
+            (*above, name_of[key])
+            for parent in parents[key]
+            for above in ([()] if parent is None else paths[parent])
+        ]
+        total += len(paths[key])
+        _check_growth(key, paths[key][0], total, len(parents))
+    _check_unique(paths)
+    return paths
+
+
+def _group_rows(
+    keys: Sequence[str], parent_keys: Sequence[str | None], names: Sequence[str]
+) -> tuple[dict[str, list[str | None]], dict[str, str]]:
+    if not keys:
+        raise UserError("the tree is empty; give at least one node")
+    parents: dict[str, list[str | None]] = {}
+    name_of: dict[str, str] = {}
+    for key, parent, name in zip(keys, parent_keys, names, strict=True):
+        if parent in parents.setdefault(key, []):
+            raise UserError(f"tree: node '{key}' is listed twice under parent '{parent}'")
+        if name_of.setdefault(key, name) != name:
+            raise UserError(f"tree: node '{key}' has two names, '{name_of[key]}' and '{name}'")
+        parents[key].append(parent)
+    return parents, name_of
+
+
+def _check_parents(parents: Mapping[str, list[str | None]], multi_parent: MultiParent) -> None:
+    for key, above in parents.items():
+        if key in above:
+            raise UserError(f"tree: node '{key}' is its own parent")
+        if len(above) > 1 and multi_parent == "error":
+            raise UserError(
+                f"tree: node '{key}' has {len(above)} parents ({_quote(above)}); "
+                "mend it or set multi_parent: duplicate"
+            )
+        for parent in above:
+            if parent is not None and parent not in parents:
+                raise UserError(f"tree: node '{key}' has the parent '{parent}', which is no node")
+
+
+def _parents_first(parents: Mapping[str, list[str | None]]) -> list[str]:
+    """Topological order (Kahn), so that no recursion meets a long chain."""
+    children: dict[str, list[str]] = {}
+    waiting = {key: sum(p is not None for p in above) for key, above in parents.items()}
+    for key, above in parents.items():
+        for parent in above:
+            if parent is not None:
+                children.setdefault(parent, []).append(key)
+    order = [key for key, count in waiting.items() if count == 0]
+    for key in order:  # grows while it is read
+        for child in children.get(key, ()):
+            waiting[child] -= 1
+            if waiting[child] == 0:
+                order.append(child)
+    if len(order) < len(parents):
+        placed = set(order)
+        raise UserError(f"tree: cycle {' -> '.join(_find_cycle(parents, placed))}; remove an edge")
+    return order
+
+
+def _find_cycle(parents: Mapping[str, list[str | None]], placed: set[str]) -> Iterator[str]:
+    """Nodes of one cycle, child to parent, the first repeated at the end."""
+    walk: dict[str, None] = {}
+    key = next(key for key in parents if key not in placed)
+    while key not in walk:
+        walk[key] = None
+        key = next(p for p in parents[key] if p is not None and p not in placed)
+    nodes = list(walk)
+    cycle = [*nodes[nodes.index(key) :], key]
+    return iter(cycle if len(cycle) <= 12 else [*cycle[:6], "...", *cycle[-5:]])
+
+
+def _check_growth(key: str, path: NodePath, total: int, keys: int) -> None:
+    if len(path) > MAX_DEPTH:
+        raise UserError(
+            f"tree: node '{key}' (below '{path[0]}') is deeper than {MAX_DEPTH} levels; "
+            "check the parent column"
+        )
+    if total > MAX_COPIES * keys:
+        raise UserError(
+            f"tree: nodes of several parents, '{key}' among them, multiply {keys} nodes to more "
+            f"than {MAX_COPIES * keys}; remove some parents"
+        )
+
+
+def _check_unique(paths: Mapping[str, list[NodePath]]) -> None:
+    owner: dict[NodePath, str] = {}
+    for key, own in paths.items():
+        for path in own:
+            if owner.setdefault(path, key) != key:
+                raise UserError(
+                    f"tree: nodes '{owner[path]}' and '{key}' have the same path "
+                    f"'{' > '.join(path)}'; rename or merge one"
+                )
+
+
+def _quote(keys: Sequence[str | None]) -> str:
+    return ", ".join(f"'{key}'" for key in keys)
