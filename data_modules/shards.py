@@ -1,0 +1,106 @@
+"""The Parquet shards of a split, each checked before anything is read."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hierarchy_lm.errors import UserError
+
+FOOTER_TAIL = 8  # a Parquet file ends in the footer's length (4 bytes) and "PAR1"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One Parquet file.
+
+    Attributes:
+        path: The file.
+        num_rows: Its rows, from the footer.
+        num_row_groups: Its row groups.
+        digest: Hash of name, size and footer; changes when the file is written anew.
+    """
+
+    path: Path
+    num_rows: int
+    num_row_groups: int
+    digest: str
+
+
+def find_shards(folder: Path, split: str, schema: pa.Schema, columns: list[str]) -> list[Shard]:
+    """All shards of a split, after a look at every footer.
+
+    Args:
+        folder: ``products`` or ``tasks/<task>`` of a dataset folder.
+        split: ``train``, ``validation`` or ``test``.
+        schema: The contract's columns.
+        columns: Those that must be there; others and their order do not matter.
+
+    Raises:
+        UserError: If the folder or the split is empty, or a file is broken or lacks a column.
+    """
+    paths = sorted(folder.glob(f"{split}-*.parquet"))
+    if not paths:
+        raise UserError(f"{folder}: no {split}-*.parquet there; prepare the dataset again")
+    shards = [
+        _check_shard(path, {name: schema.field(name).type for name in columns}) for path in paths
+    ]
+    if not any(shard.num_rows for shard in shards):
+        raise UserError(f"{folder}: the {split} split has no rows")
+    return shards
+
+
+def _check_shard(path: Path, columns: Mapping[str, pa.DataType]) -> Shard:
+    try:
+        file = pq.ParquetFile(path)
+    except (OSError, pa.ArrowException) as error:
+        size = path.stat().st_size
+        what = (
+            "is empty (0 bytes)" if size == 0 else f"is truncated or no Parquet file ({size} bytes)"
+        )
+        raise UserError(f"{path}: {what}; write the shard again") from error
+    with file:
+        found = file.schema_arrow
+        for name, expected in columns.items():
+            if name not in found.names:
+                raise UserError(f"{path}: no column '{name}'; it has {', '.join(found.names)}")
+            if not _alike(found.field(name).type, expected):
+                raise UserError(
+                    f"{path}: column '{name}' is {found.field(name).type}, expected {expected}"
+                )
+        metadata = file.metadata
+        return Shard(path, metadata.num_rows, metadata.num_row_groups, _footer_digest(path))
+
+
+def _alike(found: pa.DataType, expected: pa.DataType) -> bool:
+    """Same kind, whatever the width: string or large string, list of int32 or int64."""
+    if _is_list(expected):
+        return _is_list(found) and _alike(found.value_type, expected.value_type)
+    kinds: list[Callable[[pa.DataType], bool]] = [
+        _is_string,
+        pa.types.is_integer,
+        pa.types.is_floating,
+    ]
+    # A column that is null in every row may carry Arrow's null type.
+    return pa.types.is_null(found) or any(kind(found) and kind(expected) for kind in kinds)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
+
+
+def _is_string(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _footer_digest(path: Path) -> str:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(size - FOOTER_TAIL)
+        length = int.from_bytes(file.read(4), "little")
+        file.seek(size - FOOTER_TAIL - length)
+        footer = file.read(length)
+    return hashlib.sha256(f"{path.name} {size} ".encode() + footer).hexdigest()

@@ -1,0 +1,65 @@
+"""Loading a tokenizer, and the hash that keeps a model and its token ids together."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from hierarchy_lm.errors import UserError
+from hierarchy_lm.text import SpecialTokens
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """A tokenizer with what a model must know of it.
+
+    Attributes:
+        source: Folder or hub id that it was loaded from.
+        tokenizer: Fast tokenizer, without truncation or padding.
+        special: Ids of [CLS], [SEP] and padding.
+        size: Number of token ids, added tokens included.
+    """
+
+    source: str
+    tokenizer: Tokenizer
+    special: SpecialTokens
+    size: int
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the whole tokenizer: vocabulary, normaliser, splitting."""
+        return hashlib.sha256(self.tokenizer.to_str().encode()).hexdigest()
+
+
+@lru_cache(maxsize=4)
+def load_vocabulary(source: str) -> Vocabulary:
+    """Load the tokenizer of a Hugging Face folder or hub id.
+
+    Raises:
+        UserError: If there is none, it is no fast tokenizer, or it lacks [CLS], [SEP] or padding.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        loaded = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        where = "no tokenizer there" if Path(source).is_dir() else "neither a folder nor on the hub"
+        raise UserError(
+            f"tokenizer '{source}': {where} ({_first_line(error)}); "
+            "give a folder with a tokenizer.json"
+        ) from error
+    if not loaded.is_fast:
+        raise UserError(f"tokenizer '{source}': has no tokenizer.json; convert it to a fast one")
+    ids = (loaded.cls_token_id, loaded.sep_token_id, loaded.pad_token_id)
+    if None in ids:
+        raise UserError(f"tokenizer '{source}': lacks a [CLS], [SEP] or padding token")
+    tokenizer = Tokenizer.from_str(loaded.backend_tokenizer.to_str())
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return Vocabulary(source, tokenizer, SpecialTokens(*ids), len(loaded))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
