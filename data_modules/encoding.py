@@ -1,0 +1,163 @@
+"""Parquet row groups to token rows: the work of one process while a token cache is built."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from data_modules.shards import Shard
+from hierarchy_lm.errors import UserError
+from hierarchy_lm.text import ProductTokenizer, SpecialTokens, TextOptions
+
+ROWS_PER_JOB = 20_000
+
+
+class EncodedRows(NamedTuple):
+    """What one job returns; arrays are ragged over N rows."""
+
+    item_ids: pa.Array
+    ids: NDArray[Any]
+    lengths: NDArray[np.int64]
+    boundaries: NDArray[np.int64]
+    labels: NDArray[np.int32]
+    label_counts: NDArray[np.int64]
+    truncated: int
+    invalid_utf8: int
+
+
+@dataclass(frozen=True)
+class EncodeJob:
+    """Row groups of one shard, with all that is needed to encode them in another process.
+
+    Attributes:
+        path: The shard.
+        row_groups: Which of its row groups.
+        tokenizer_json: The tokenizer, as its library writes it.
+        special: Its special tokens.
+        text: Text options.
+        pair: Whether a query stands before the text.
+        label_column: Column of label ids.
+        num_labels: Ids must be below this.
+        dtype: Integer type of the token ids.
+    """
+
+    path: Path
+    row_groups: Sequence[int]
+    tokenizer_json: str
+    special: SpecialTokens
+    text: TextOptions
+    pair: bool
+    label_column: str
+    num_labels: int
+    dtype: str
+
+    def run(self) -> EncodedRows:
+        """Read, check and tokenise the rows.
+
+        Raises:
+            UserError: If the shard cannot be read or holds an unknown label id.
+        """
+        table = self._read()
+        tokenizer = ProductTokenizer(
+            Tokenizer.from_str(self.tokenizer_json), self.special, self.text, self.pair
+        )
+        table, invalid = _repair_utf8(table)
+        rows = tokenizer.encode(table)
+        labels, counts = self._labels(table[self.label_column])
+        return EncodedRows(
+            item_ids=table["item_id"].cast(pa.string()).combine_chunks(),
+            ids=rows.ids.astype(self.dtype),
+            lengths=rows.lengths,
+            boundaries=rows.boundaries,
+            labels=labels,
+            label_counts=counts,
+            truncated=rows.truncated,
+            invalid_utf8=invalid,
+        )
+
+    def _read(self) -> pa.Table:
+        columns = read_columns(self.text, self.pair, self.label_column)
+        try:
+            with pq.ParquetFile(self.path) as file:
+                return file.read_row_groups(list(self.row_groups), columns=columns)
+        except (OSError, pa.ArrowException) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"{self.path}: row groups {self.row_groups[0]} to {self.row_groups[-1]} cannot be "
+                f"read ({reason}); write the shard again"
+            ) from error
+
+    def _labels(self, column: pa.ChunkedArray) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        lists = column.combine_chunks()
+        counts = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+        flat = lists.flatten()
+        labels = pc.fill_null(flat, -1).to_numpy(zero_copy_only=False)
+        wrong = np.flatnonzero((labels < 0) | (labels >= self.num_labels))
+        if len(wrong):
+            row = int(np.searchsorted(np.cumsum(counts), wrong[0], side="right"))
+            raise UserError(
+                f"{self.path}: row {self._first_row() + row}: {self.label_column} holds "
+                f"{flat[int(wrong[0])].as_py()}, but ids go from 0 to {self.num_labels - 1}; "
+                "prepare the dataset again"
+            )
+        return labels.astype(np.int32), counts.astype(np.int64)
+
+    def _first_row(self) -> int:
+        metadata = pq.ParquetFile(self.path).metadata
+        return sum(metadata.row_group(group).num_rows for group in range(self.row_groups[0]))
+
+
+def read_columns(text: TextOptions, pair: bool, label_column: str) -> list[str]:
+    """Columns of a shard that encoding needs."""
+    return ["item_id", *text.fields, *(["query"] if pair else []), label_column]
+
+
+def split_shard(shard: Shard) -> Iterator[list[int]]:
+    """Consecutive row groups of about ``ROWS_PER_JOB`` rows."""
+    groups: list[int] = []
+    rows = 0
+    metadata = pq.ParquetFile(shard.path).metadata
+    for group in range(shard.num_row_groups):
+        groups.append(group)
+        rows += metadata.row_group(group).num_rows
+        if rows >= ROWS_PER_JOB:
+            yield groups
+            groups, rows = [], 0
+    if groups:
+        yield groups
+
+
+def _repair_utf8(table: pa.Table) -> tuple[pa.Table, int]:
+    """Replace invalid bytes by U+FFFD. Returns the table and the number of values mended."""
+    try:
+        table.validate(full=True)
+        return table, 0
+    except pa.ArrowInvalid:
+        pass
+    mended = 0
+    for number, name in enumerate(table.column_names):
+        column = table[name].combine_chunks()
+        if not pa.types.is_integer(getattr(column.type, "value_type", column.type)):
+            repaired, count = _repair_array(column)
+            mended += count
+            table = table.set_column(number, name, repaired)
+    return table, mended
+
+
+def _repair_array(array: pa.Array) -> tuple[pa.Array, int]:
+    if pa.types.is_list(array.type):
+        items, count = _repair_array(array.values)
+        return pa.ListArray.from_arrays(array.offsets, items, mask=array.is_null()), count
+    raw = array.cast(pa.binary()).to_pylist()
+    texts = [None if value is None else value.decode("utf-8", "replace") for value in raw]
+    changed = (
+        text is not None and text.encode() != value for text, value in zip(texts, raw, strict=True)
+    )
+    return pa.array(texts, pa.string()), sum(changed)

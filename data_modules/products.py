@@ -1,0 +1,48 @@
+"""Products with their nodes in the category tree."""
+
+from data_modules.base import Source, Split, TokenDataModule, cache_folder
+from data_modules.batching import BatchOptions
+from data_modules.datasets import find_dataset
+from hierarchy_lm.dataset import PRODUCT_SCHEMA, read_dataset
+from hierarchy_lm.hierarchy import Hierarchy
+from hierarchy_lm.text import TextOptions
+
+
+class ProductDataModule(TokenDataModule):
+    """Products labelled with all nodes of their path or paths, for hierarchy pre-training.
+
+    Rows without a node are left out of training and evaluation, and counted.
+
+    Args:
+        dataset: Dataset folder, or ``sample``.
+        tokenizer: Folder or hub id of the tokenizer; the command line takes it from the backbone.
+        text: How fields become tokens.
+        batch: Size of a batch.
+        num_workers: Loader processes; the token cache rarely needs any.
+        cache_dir: Where the token cache goes; by default ``.cache`` in the dataset folder.
+        predict_split: The split that ``hlm predict`` reads.
+    """
+
+    def __init__(
+        self,
+        dataset: str,
+        tokenizer: str,
+        text: TextOptions = TextOptions(),
+        batch: BatchOptions = BatchOptions(),
+        num_workers: int = 0,
+        cache_dir: str | None = None,
+        predict_split: Split = "test",
+    ) -> None:
+        folder = find_dataset(dataset)
+        read_dataset(folder)
+        hierarchy = Hierarchy.from_parquet(folder / "hierarchy.parquet")
+        source = Source(
+            folder=folder / "products",
+            schema=PRODUCT_SCHEMA,
+            label_column="node_ids",
+            num_labels=hierarchy.num_nodes,
+            cache=cache_folder(folder, cache_dir, "products"),
+            hierarchy=hierarchy,
+            labelled_only=True,
+        )
+        super().__init__(source, tokenizer, text, batch, num_workers, predict_split)
