@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("hierarchy_lm", "data_modules")
 
-VOCABULARY = {"errors", "edges", "hierarchy", "batches", "dataset", "text"}
+VOCABULARY = {"errors", "edges", "hierarchy", "batches", "dataset", "text", "vocabulary"}
 BRICKS = {"backbones", "nn", "losses", "metrics"}
 COMMAND_LINE = {"cli", "__main__"}
 PLAIN = {"", "__version__"}
@@ -99,7 +99,7 @@ def libraries_loaded_by(module: str) -> set[str]:
     waiting = [module]
     while waiting:
         current = waiting.pop()
-        if current in seen:
+        if current in seen or current not in MODULES:
             continue
         seen.add(current)
         waiting.extend(filter(None, [current.rpartition(".")[0]]))  # its package runs first
