@@ -141,7 +141,14 @@ class TokenDataModule(LightningDataModule):
         """Batches of the current epoch that a resumed run has trained on already."""
         if self.trainer is None:
             return 0
-        return self.trainer.fit_loop.epoch_loop.batch_progress.current.completed
+        # Not `completed`: it lags by one in a checkpoint that was saved at the end of a batch.
+        done = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed
+        return done if done < self.num_train_batches else 0
+
+    @property
+    def num_train_batches(self) -> int:
+        """Batches of one epoch on one rank, known before any loader starts."""
+        return len(self._plan("train", self._rows("train")))
 
     def _loader(
         self, split: Split, rows: NDArray[np.int64], batches: TrainBatches | EvaluationBatches
@@ -174,6 +181,10 @@ class TokenDataModule(LightningDataModule):
         """Every row of ``predict_split`` once, with or without labels."""
         rows = np.arange(len(self.stores[self.predict_split]))
         return self._evaluation(self.predict_split, rows)
+
+    def item_ids(self, rows: NDArray[np.int64]) -> pa.Array:
+        """Item ids of rows of ``predict_split``."""
+        return self.stores[self.predict_split].item_ids(rows)
 
     def _evaluation(self, split: Split, rows: NDArray[np.int64]) -> DataLoader[ProductBatch]:
         return self._loader(split, rows, EvaluationBatches(self._plan(split, rows), self._rank))

@@ -1,5 +1,6 @@
 """The dataset folder: file names, columns and ``dataset.json`` (docs/dataset.md)."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -68,6 +69,11 @@ class TaskInfo:
     def num_outputs(self) -> int:
         """Logits of the head: one for a binary task, else one per label."""
         return 1 if self.kind == "binary" else len(self.labels)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the kind and the labels in their order."""
+        return hashlib.sha256("\n".join([self.kind, *self.labels]).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

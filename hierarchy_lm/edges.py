@@ -64,7 +64,8 @@ def _group_rows(
     name_of: dict[str, str] = {}
     for key, parent, name in zip(keys, parent_keys, names, strict=True):
         if parent in parents.setdefault(key, []):
-            raise UserError(f"tree: node '{key}' is listed twice under parent '{parent}'")
+            where = "as a root" if parent is None else f"under parent '{parent}'"
+            raise UserError(f"tree: node '{key}' is listed twice {where}; remove one row")
         if name_of.setdefault(key, name) != name:
             raise UserError(f"tree: node '{key}' has two names, '{name_of[key]}' and '{name}'")
         parents[key].append(parent)
@@ -142,4 +143,4 @@ def _check_unique(paths: Mapping[str, list[NodePath]]) -> None:
 
 
 def _quote(keys: Sequence[str | None]) -> str:
-    return ", ".join(f"'{key}'" for key in keys)
+    return ", ".join("none, as a root" if key is None else f"'{key}'" for key in keys)

@@ -1,6 +1,7 @@
 """The category tree: sorted node ids, paths, levels and ancestors."""
 
 import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -93,10 +94,12 @@ class Hierarchy:
         """
         table = _read_table(path)
         paths = [tuple(joined.split(PATH_SEPARATOR)) for joined in table["path"].to_pylist()]
-        for names in paths:
-            _check_names(names)
         try:
+            for names in paths:
+                _check_names(names)
             tree = cls(paths)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
         except KeyError as error:
             raise UserError(f"{path}: the tree lacks the parent node {error}") from error
         for column, expected in tree._columns().items():
@@ -137,7 +140,7 @@ class Hierarchy:
     @property
     def fingerprint(self) -> str:
         """Hash of all paths; equal fingerprints mean equal node ids."""
-        return hashlib.sha256("\n".join(self.paths).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self.paths).encode()).hexdigest()
 
     def node_of(self, path: str) -> int:
         """Id of a joined path.
@@ -198,7 +201,7 @@ def _check_names(path: NodePath) -> None:
     if len(path) > MAX_DEPTH:
         raise UserError(f"tree: the path below '{path[0]}' is deeper than {MAX_DEPTH} levels")
     for name in path:
-        if PATH_SEPARATOR in name:
+        if PATH_SEPARATOR in f" {name} ":  # "a >" too: its joined path would split elsewhere
             raise UserError(f"tree: the node name '{name}' holds the separator '{PATH_SEPARATOR}'")
 
 
@@ -214,6 +217,8 @@ def _read_table(path: Path) -> pa.Table:
     for field in HIERARCHY_SCHEMA:
         if types.get(field.name) != field.type:
             raise UserError(f"{path}: needs a column '{field.name}' of type {field.type}")
+        if table[field.name].null_count:
+            raise UserError(f"{path}: column '{field.name}' holds nulls; prepare the dataset again")
     return table.select(HIERARCHY_SCHEMA.names)
 
 

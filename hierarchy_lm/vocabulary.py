@@ -27,6 +27,12 @@ class Vocabulary:
     special: SpecialTokens
     size: int
 
+    def save(self, folder: Path) -> None:
+        """Write the tokenizer as a Hugging Face folder."""
+        from transformers import AutoTokenizer
+
+        AutoTokenizer.from_pretrained(self.source, trust_remote_code=False).save_pretrained(folder)
+
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the whole tokenizer: vocabulary, normaliser, splitting."""

@@ -1,0 +1,156 @@
+"""What every run leaves behind and shows on the way."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter
+from lightning.pytorch.cli import SaveConfigCallback
+from torch import Tensor
+
+from hierarchy_lm.batches import ProductBatch
+from hierarchy_lm.dataset import write_json
+from hierarchy_lm.module import EncoderModule
+from hierarchy_lm.runs import CONFIG, TOKENIZER, run_folder
+from hierarchy_lm.vocabulary import load_vocabulary
+
+
+class RunRecord(SaveConfigCallback):
+    """Makes a run's folder complete: resolved configuration, tokenizer, final metrics.
+
+    The configuration goes to the logger too. ``<stage>.json`` holds the metrics that the stage ended
+    with.
+    """
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write the configuration before anything can fail."""
+        folder = run_folder(trainer)
+        if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        config = self.parser.dump(self.config, skip_none=False)
+        (folder / CONFIG).write_text(config, encoding="utf-8")
+        if isinstance(pl_module, EncoderModule):
+            load_vocabulary(pl_module.tokenizer).save(folder / TOKENIZER)
+        for logger in trainer.loggers:
+            logger.log_hyperparams(self.config.as_dict())
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write ``fit.json``."""
+        _write_metrics(trainer, "fit")
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write ``validate.json``, unless this is a validation inside a fit."""
+        if trainer.state.fn == "validate":
+            _write_metrics(trainer, "validate")
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write ``test.json``."""
+        _write_metrics(trainer, "test")
+
+
+def _write_metrics(trainer: Trainer, stage: str) -> None:
+    folder = run_folder(trainer)
+    if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        write_json(folder / f"{stage}.json", metrics)
+
+
+class TrainingSpeed(Callback):
+    """Shows the learning rate and the tokens per second, padding not counted."""
+
+    def __init__(self) -> None:
+        self._tokens: list[Tensor] = []
+        self._since = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._tokens, self._since = [], time.perf_counter()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave the time of validation out."""
+        self._tokens, self._since = [], time.perf_counter()
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,  # noqa: ANN401
+        batch: ProductBatch,
+        batch_idx: int,
+    ) -> None:
+        """Log every ``log_every_n_steps`` batches; only then does a GPU have to wait."""
+        self._tokens.append(batch.tokens.attention_mask.sum())
+        if len(self._tokens) < trainer.log_every_n_steps:  # type: ignore[attr-defined]
+            return
+        tokens = torch.stack(self._tokens).sum().item() * trainer.world_size
+        seconds = time.perf_counter() - self._since
+        pl_module.log("train/tokens_per_second", tokens / seconds, prog_bar=True)
+        pl_module.log("train/lr", trainer.optimizers[0].param_groups[0]["lr"], prog_bar=True)
+        self._tokens, self._since = [], time.perf_counter()
+
+
+class PredictionWriter(BasePredictionWriter):
+    """Streams predictions to ``predictions/part-<rank>.parquet`` in the run's folder.
+
+    Columns: ``item_id``, ``labels`` (names or paths) and ``scores`` (probabilities), one row per row
+    of the split, each exactly once over all ranks.
+    """
+
+    SCHEMA = pa.schema(
+        [
+            ("item_id", pa.string()),
+            ("labels", pa.list_(pa.string())),
+            ("scores", pa.list_(pa.float32())),
+        ]
+    )
+
+    def __init__(self) -> None:
+        super().__init__(write_interval="batch")
+        self._writer: pq.ParquetWriter | None = None
+        self._part = Path()
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Open this rank's part under a temporary name."""
+        self._part = run_folder(trainer) / "predictions" / f"part-{trainer.global_rank:05d}.parquet"
+        self._part.parent.mkdir(parents=True, exist_ok=True)
+        self._writer = pq.ParquetWriter(self._part.with_suffix(".tmp"), self.SCHEMA)
+
+    def write_on_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        prediction: Any,  # noqa: ANN401
+        batch_indices: Any,  # noqa: ANN401
+        batch: ProductBatch,
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
+        """Append one batch."""
+        assert self._writer is not None
+        rows = batch.rows.cpu()
+        counts = torch.bincount(prediction["documents"], minlength=len(rows)).cpu()
+        offsets = pa.array(torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)]).numpy())
+        names = pa.array(pl_module.label_names).take(pa.array(prediction["labels"].cpu().numpy()))
+        scores = pa.array(prediction["scores"].float().cpu().numpy())
+        table = pa.table(
+            [
+                trainer.datamodule.item_ids(rows.numpy()),  # type: ignore[attr-defined]
+                pa.ListArray.from_arrays(offsets.cast(pa.int32()), names),
+                pa.ListArray.from_arrays(offsets.cast(pa.int32()), scores),
+            ],
+            schema=self.SCHEMA,
+        )
+        self._writer.write_table(table)
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Give the part its name."""
+        assert self._writer is not None
+        self._writer.close()
+        os.replace(self._part.with_suffix(".tmp"), self._part)

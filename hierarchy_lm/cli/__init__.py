@@ -1,0 +1,74 @@
+"""The `hlm` command: the only place that sees both packages."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from hierarchy_lm import __version__
+from hierarchy_lm.errors import UserError
+
+TRAINER_COMMANDS = {
+    "fit": "train a model",
+    "validate": "evaluate a checkpoint on the validation split",
+    "test": "evaluate a checkpoint on the test split",
+    "predict": "write predictions to Parquet",
+}
+OTHER_COMMANDS = {
+    "sample": "generate a realistic catalogue with known noise",
+    "prepare": "turn a catalogue into a dataset folder",
+    "export": "write a run's encoder as a Hugging Face folder",
+    "compare": "print a table of finished runs",
+}
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        args: Command line without the program's name; by default that of the process.
+
+    Returns:
+        Exit status: 0 for success, 2 for a mistake in the input, 143 after SIGTERM. Faults of the
+        program itself raise.
+    """
+    argv = list(sys.argv[1:] if args is None else args)
+    try:
+        return _run(argv)
+    except UserError as error:
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # once, not once per rank
+            print(f"hlm: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(argv: list[str]) -> int:
+    command = argv[0] if argv else "--help"
+    if command in TRAINER_COMMANDS:
+        from hierarchy_lm.cli.training import run_trainer
+
+        return run_trainer(argv)
+    if command in OTHER_COMMANDS:
+        from hierarchy_lm.cli.commands import run_command
+
+        run_command(command, argv[1:])
+        return 0
+    if command in ("-h", "--help"):
+        print(_usage())
+        return 0
+    if command == "--version":
+        print(f"hlm {__version__}")
+        return 0
+    raise UserError(f"unknown command '{command}'; see hlm --help")
+
+
+def _usage() -> str:
+    commands = {**OTHER_COMMANDS, **TRAINER_COMMANDS}
+    lines = [f"  {name:<10}{text}" for name, text in commands.items()]
+    return "\n".join(
+        ["usage: hlm COMMAND [options]", "", *lines, "", "hlm COMMAND --help lists its options."]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""A run's encoder as an ordinary Hugging Face folder."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from hierarchy_lm import __version__
+from hierarchy_lm.backbones import Backbone, backbone_from_config
+from hierarchy_lm.checkpoints import load_checkpoint
+from hierarchy_lm.errors import UserError
+from hierarchy_lm.runs import TOKENIZER, checkpoint_of_run
+
+PREFIX = "backbone."
+
+CARD = """---
+library_name: transformers
+tags: [hierarchy-lm, product-classification]
+---
+
+# {name}
+
+The text encoder of a `hierarchy-lm` {version} run ({model}). The embedding of a text is the last hidden
+state of its first token, `[CLS]`, without a pooler:
+
+```python
+from transformers import AutoModel, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("{name}")
+encoder = AutoModel.from_pretrained("{name}").eval()
+h_cls = encoder(**tokenizer("a text", return_tensors="pt")).last_hidden_state[:, 0]
+```
+
+`SentenceTransformer("{name}")` gives the same vectors.
+
+| | |
+|---|---|
+| training steps | {steps} |
+| longest text in training | {max_length} tokens |
+"""
+
+
+def export(run: str, output: str) -> None:
+    """Write the encoder of a run, a checkpoint or its folder as a Hugging Face folder.
+
+    The folder holds the weights (safetensors), the tokenizer, a model card and the two small files
+    by which sentence-transformers reads out [CLS].
+
+    Args:
+        run: Run folder (its best, else its last checkpoint) or checkpoint file inside one.
+        output: Folder to write; must not exist or be empty.
+
+    Raises:
+        UserError: If there is no such checkpoint or the folder cannot be written.
+    """
+    checkpoint_path = checkpoint_of_run(Path(run)) if Path(run).is_dir() else Path(run)
+    checkpoint = load_checkpoint(checkpoint_path)
+    tokenizer = checkpoint_path.parent.parent / TOKENIZER
+    if "encoder_config" not in checkpoint or not tokenizer.is_dir():
+        raise UserError(f"{run}: no encoder with a tokenizer there; give a run folder of `hlm fit`")
+    folder = _new_folder(Path(output))
+    encoder_of(checkpoint).save_pretrained(folder)
+    for file in tokenizer.iterdir():
+        shutil.copy(file, folder / file.name)
+    _write_sentence_transformers(folder, checkpoint)
+    (folder / "README.md").write_text(_card(folder, checkpoint), encoding="utf-8")
+
+
+def encoder_of(checkpoint: dict[str, Any]) -> Backbone:
+    """The backbone inside a checkpoint, with its weights."""
+    backbone = backbone_from_config(checkpoint["encoder_config"])
+    state = checkpoint["state_dict"].items()
+    backbone.load_state_dict(
+        {name.removeprefix(PREFIX): value for name, value in state if name.startswith(PREFIX)}
+    )
+    return backbone.eval()
+
+
+def _new_folder(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        occupied = any(folder.iterdir())
+    except OSError as error:
+        raise UserError(f"{folder}: cannot write there ({error.strerror})") from error
+    if occupied:
+        raise UserError(f"{folder}: not empty; give a new folder")
+    return folder
+
+
+def _write_sentence_transformers(folder: Path, checkpoint: dict[str, Any]) -> None:
+    pooling = folder / "1_Pooling"
+    pooling.mkdir()
+    width = checkpoint["encoder_config"]["hidden_size"]
+    _dump(
+        pooling / "config.json", {"word_embedding_dimension": width, "pooling_mode_cls_token": True}
+    )
+    _dump(
+        folder / "modules.json",
+        [
+            {
+                "idx": index,
+                "name": str(index),
+                "path": path,
+                "type": f"sentence_transformers.models.{kind}",
+            }
+            for index, (path, kind) in enumerate([("", "Transformer"), ("1_Pooling", "Pooling")])
+        ],
+    )
+
+
+def _card(folder: Path, checkpoint: dict[str, Any]) -> str:
+    return CARD.format(
+        name=folder.name,
+        version=__version__,
+        model=checkpoint.get("model_class", "unknown model"),
+        steps=checkpoint["global_step"],
+        max_length=checkpoint.get("max_length", "unknown"),
+    )
+
+
+def _dump(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

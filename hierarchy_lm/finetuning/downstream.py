@@ -1,0 +1,122 @@
+"""Fine-tuning of the plain encoder on one task (SST, Section IV-B)."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics import MeanMetric
+
+from hierarchy_lm.backbones import BackboneOptions
+from hierarchy_lm.batches import ProductBatch
+from hierarchy_lm.dataset import read_task
+from hierarchy_lm.losses import sparse_bce
+from hierarchy_lm.metrics import LabelF1
+from hierarchy_lm.module import EncoderModule
+from hierarchy_lm.optimizers import OptimizerOptions
+
+
+class DownstreamFinetuner(EncoderModule):
+    """Encoder, dropout and one linear layer on the last hidden state of [CLS].
+
+    The loss is cross entropy for a multi-class task, binary cross entropy for a binary or multi-label
+    one. No pre-training module is left: the encoder is all that is transferred.
+
+    Args:
+        task: Folder that holds ``task.json``; the command line takes it from the data.
+        tokenizer: Folder or hub id of the tokenizer; the command line takes it from the backbone.
+        backbone: The encoder.
+        head_dropout: Dropout in front of the linear layer.
+        optimizer: AdamW and its schedule.
+    """
+
+    def __init__(
+        self,
+        task: str,
+        tokenizer: str,
+        backbone: BackboneOptions = BackboneOptions(),
+        head_dropout: float = 0.1,
+        optimizer: OptimizerOptions = OptimizerOptions(),
+    ) -> None:
+        super().__init__(tokenizer, backbone, optimizer)
+        self.save_hyperparameters(logger=False)
+        self.task = read_task(Path(task))
+        self.fingerprints["label list"] = self.task.fingerprint
+        self.dropout = nn.Dropout(head_dropout)
+        self.head = nn.Linear(self.backbone.hidden_size, self.task.num_outputs)
+        nn.init.normal_(self.head.weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
+        self.f1 = LabelF1(len(self.task.labels))
+        self.mean_loss = MeanMetric()
+
+    @property
+    def label_names(self) -> list[str]:
+        """Names of the task's labels."""
+        return self.task.labels
+
+    def forward(self, batch: ProductBatch) -> Tensor:
+        """Logits ``(B, labels)``, or ``(B, 1)`` for a binary task."""
+        return self.head(self.dropout(self.backbone(batch.tokens)))
+
+    def loss(self, batch: ProductBatch) -> Tensor:
+        """Mean over documents of the task's loss."""
+        return self._loss(self(batch), batch)
+
+    def _loss(self, logits: Tensor, batch: ProductBatch) -> Tensor:
+        match self.task.kind:
+            case "multiclass":
+                return F.cross_entropy(logits.float(), batch.targets.labels)
+            case "binary":
+                labels = batch.targets.labels.float()
+                return F.binary_cross_entropy_with_logits(logits.float().squeeze(1), labels)
+            case "multilabel":
+                return sparse_bce(logits, batch.targets)
+
+    def validation_step(self, batch: ProductBatch, batch_idx: int) -> None:
+        """Count for F1."""
+        self._evaluate(batch, "val")
+
+    def test_step(self, batch: ProductBatch, batch_idx: int) -> None:
+        """Count for F1."""
+        self._evaluate(batch, "test")
+
+    def _evaluate(self, batch: ProductBatch, stage: str) -> None:
+        logits = self(batch)
+        documents, labels, _ = self._decide(logits)
+        self.f1.update_pairs(documents, labels, batch.targets)
+        self.mean_loss.update(self._loss(logits, batch), len(batch.rows))
+        self.log(f"{stage}/loss", self.mean_loss, batch_size=len(batch.rows))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log micro, macro and weighted F1."""
+        self._log_f1("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log micro, macro and weighted F1."""
+        self._log_f1("test")
+
+    def _log_f1(self, stage: str) -> None:
+        scores = self.f1.compute()
+        self.log_dict({f"{stage}/{name}": value for name, value in scores.items()})
+        self.f1.reset()
+
+    def _decide(self, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Predicted (document, label) pairs with their probabilities."""
+        logits = logits.float()
+        documents = torch.arange(len(logits), device=logits.device)
+        match self.task.kind:
+            case "multiclass":
+                scores, labels = logits.softmax(dim=1).max(dim=1)
+                return documents, labels, scores
+            case "binary":
+                positive = torch.sigmoid(logits.squeeze(1))
+                return documents, (positive > 0.5).long(), torch.maximum(positive, 1 - positive)
+            case "multilabel":
+                scores = torch.sigmoid(logits)
+                documents, labels = torch.nonzero(scores > 0.5, as_tuple=True)
+                return documents, labels, scores[documents, labels]
+
+    def predict_step(self, batch: ProductBatch, batch_idx: int) -> dict[str, Tensor]:
+        """Predicted labels as sparse coordinates."""
+        documents, labels, scores = self._decide(self(batch))
+        return {"documents": documents, "labels": labels, "scores": scores}

@@ -1,0 +1,127 @@
+"""What all models have in common: a backbone, an optimiser, checkpoints that know their data."""
+
+import os
+from abc import abstractmethod
+from dataclasses import asdict, is_dataclass
+from typing import Any, Protocol
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from hierarchy_lm.backbones import BackboneOptions, create_backbone
+from hierarchy_lm.batches import ProductBatch
+from hierarchy_lm.errors import UserError
+from hierarchy_lm.optimizers import OptimizerOptions, build_optimizer, build_schedule
+from hierarchy_lm.vocabulary import load_vocabulary
+
+
+class TrainingData(Protocol):
+    """What a model asks of its DataModule."""
+
+    @property
+    def num_train_batches(self) -> int:
+        """Batches of one epoch on one rank."""
+
+
+class EncoderModule(LightningModule):
+    """A text encoder in training.
+
+    A subclass builds its head after ``super().__init__()``, calls ``save_hyperparameters`` and says
+    what :meth:`loss` is.
+
+    Args:
+        tokenizer: Folder or hub id of the tokenizer that the data was encoded with.
+        backbone: The encoder.
+        optimizer: AdamW and its schedule.
+    """
+
+    def __init__(
+        self, tokenizer: str, backbone: BackboneOptions, optimizer: OptimizerOptions
+    ) -> None:
+        super().__init__()
+        vocabulary = load_vocabulary(tokenizer)
+        self.tokenizer = tokenizer
+        self.optimizer_options = optimizer
+        self.backbone = create_backbone(backbone, vocabulary.size, vocabulary.special.pad)
+        self.fingerprints = {"tokenizer": vocabulary.fingerprint}
+
+    @abstractmethod
+    def loss(self, batch: ProductBatch) -> Tensor:
+        """Mean loss over the documents of the batch."""
+
+    def on_train_batch_start(self, batch: ProductBatch, batch_idx: int) -> None:
+        """Seed dropout from (seed, epoch, step, rank), so that a resumed run draws the same."""
+        seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
+        parts = (seed, self.current_epoch, batch_idx, self.global_rank)
+        torch.manual_seed(hash(parts))  # a hash of integers is the same in every process
+
+    def training_step(self, batch: ProductBatch, batch_idx: int) -> Tensor:
+        """Mean loss over the global batch, whatever share of it this rank holds."""
+        loss = self.loss(batch)
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch.rows))
+        return loss * batch.loss_scale
+
+    def configure_optimizers(self) -> Any:  # noqa: ANN401  (Lightning's union of many forms)
+        """AdamW and a schedule that moves with every optimiser step."""
+        # With a gradient scaler the fused kernel unscales by itself, too late for clipping.
+        fused = self.trainer.precision not in ("16-mixed", "16")
+        optimizer = build_optimizer(self.backbone, self, self.optimizer_options, fused)
+        schedule = build_schedule(optimizer, self.optimizer_options, self._total_steps())
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def _total_steps(self) -> int:
+        # Not trainer.estimated_stepping_batches: it starts the loaders before a resumed run knows
+        # where it stopped.
+        trainer = self.trainer
+        data: TrainingData = trainer.datamodule  # type: ignore[attr-defined]
+        batches = data.num_train_batches
+        limit = trainer.limit_train_batches
+        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+        steps = -(-batches // trainer.accumulate_grad_batches) * (trainer.max_epochs or 1)
+        return min(steps, trainer.max_steps) if trainer.max_steps > 0 else max(1, steps)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip by the global norm; Lightning's own way refuses a fused optimiser under bf16."""
+        if gradient_clip_val:
+            torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what rebuilds the encoder and what it may be used with, as plain data."""
+        checkpoint["hyper_parameters"] = _plain(dict(checkpoint.get("hyper_parameters", {})))
+        checkpoint["encoder_config"] = self.backbone.config_dict
+        checkpoint["fingerprints"] = dict(self.fingerprints)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another tree, tokenizer or task.
+
+        Raises:
+            UserError: Naming what differs.
+        """
+        for what, expected in self.fingerprints.items():
+            found = checkpoint.get("fingerprints", {}).get(what)
+            if found != expected:
+                raise UserError(
+                    f"checkpoint: made with another {what} (fingerprint {str(found)[:12]}) than "
+                    f"this run's (fingerprint {expected[:12]}); use the dataset and backbone it "
+                    "was trained with"
+                )
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401  (any nesting of plain data)
+    """Dataclasses to dictionaries, so that ``torch.load(weights_only=True)`` accepts the file."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items() if key != "_instantiator"}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

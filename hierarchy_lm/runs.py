@@ -1,0 +1,69 @@
+"""Where a run keeps its files, and how one finds them again."""
+
+from pathlib import Path
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import CSVLogger
+
+from hierarchy_lm.errors import UserError
+
+CHECKPOINTS = "checkpoints"
+CONFIG = "config.yaml"
+TOKENIZER = "tokenizer"
+NAMED_CHECKPOINTS = ("last", "best")
+
+
+def run_folder(trainer: Trainer) -> Path:
+    """The run's folder, the same on every rank; a new one for every run.
+
+    All ranks must call it together.
+    """
+    logger = trainer.logger
+    root = Path(trainer.default_root_dir)
+    if isinstance(logger, CSVLogger):
+        folder = Path(logger.log_dir)
+    elif logger is not None:
+        folder = Path(logger.save_dir or root) / str(logger.name) / str(logger.version)
+    else:
+        folder = root
+    return Path(trainer.strategy.broadcast(str(folder)))
+
+
+def find_checkpoint(name: str, root: Path) -> Path:
+    """Checkpoint file that ``last`` or ``best`` names, or the path itself.
+
+    Args:
+        name: ``last`` or ``best`` of the newest run below ``root``, a run folder (its best, else
+            its last checkpoint), or a file.
+        root: The trainer's ``default_root_dir``.
+
+    Raises:
+        UserError: If there is none.
+    """
+    if name in NAMED_CHECKPOINTS:
+        found = list(root.glob(f"**/{CHECKPOINTS}/{name}.ckpt"))
+        if not found:
+            raise UserError(
+                f"--ckpt_path {name}: no {CHECKPOINTS}/{name}.ckpt below {root}; start the run "
+                "without --ckpt_path"
+            )
+        return max(found, key=lambda path: path.stat().st_mtime_ns)
+    path = Path(name)
+    if path.is_dir():
+        return checkpoint_of_run(path)
+    if not path.is_file():
+        raise UserError(f"--ckpt_path {name}: no such file or run folder")
+    return path
+
+
+def checkpoint_of_run(folder: Path) -> Path:
+    """The best checkpoint of a run folder, else its last.
+
+    Raises:
+        UserError: If it has none.
+    """
+    for name in ("best", "last"):
+        path = folder / CHECKPOINTS / f"{name}.ckpt"
+        if path.is_file():
+            return path
+    raise UserError(f"{folder}: no {CHECKPOINTS}/best.ckpt or last.ckpt; is it a run folder?")
