@@ -1,0 +1,103 @@
+"""Makes the category tree of the products' paths, and says what each path or key stands for."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from data_modules.prepare.expressions import LEVEL, NODE
+from data_modules.prepare.mapping import TreeOptions
+from hierarchy_lm.dataset import PATH_SEPARATOR
+from hierarchy_lm.errors import UserError
+from hierarchy_lm.hierarchy import Hierarchy
+
+NodePath = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What one path or node key of the products stands for.
+
+    Attributes:
+        nodes: Node ids; none if it is blank, unknown or cut away.
+        unknown: Whether the tree file lacks it.
+        gap: Whether a name in its middle is missing, so that it was cut there.
+    """
+
+    nodes: list[int]
+    unknown: bool = False
+    gap: bool = False
+
+
+def clean_name(name: str) -> str:
+    """A node's display name: single spaces, and no path separator inside."""
+    collapsed = " ".join(name.split())
+    return f" {collapsed} ".replace(PATH_SEPARATOR, " › ").strip()
+
+
+def names_of(path: str) -> tuple[NodePath, bool]:
+    """Names of a path's text up to the first missing one, and whether any came after that."""
+    names = [clean_name(name) for name in path.split(LEVEL)]
+    end = names.index("") if "" in names else len(names)
+    return tuple(names[:end]), any(names[end:])
+
+
+def tree_of_paths(
+    paths: Mapping[str, int], options: TreeOptions
+) -> tuple[Hierarchy, dict[str, Reference]]:
+    """Tree of all paths of the products.
+
+    Args:
+        paths: Text of each distinct path, and in how many rows it stands.
+        options: ``max_depth`` and ``min_items`` shorten paths.
+
+    Raises:
+        UserError: If no path holds a name.
+    """
+    found = {path: names_of(path) for path in paths}
+    deepest = options.max_depth or None
+    short = {path: names[:deepest] for path, (names, _) in found.items()}
+    items: Counter[NodePath] = Counter()
+    for path, names in short.items():
+        for prefix in _prefixes(names):
+            items[prefix] += paths[path]
+    for path, names in short.items():
+        frequent = [prefix for prefix in _prefixes(names) if items[prefix] >= options.min_items]
+        short[path] = frequent[-1] if frequent else ()
+    if not any(short.values()):
+        raise UserError("products: no row has a category path; check 'paths' in the mapping")
+    tree = Hierarchy.from_paths(names for names in short.values() if names)
+    references = {
+        path: Reference(ids_of(tree, names), gap=found[path][1]) for path, names in short.items()
+    }
+    return tree, references
+
+
+def _prefixes(names: NodePath) -> list[NodePath]:
+    return [names[:depth] for depth in range(1, len(names) + 1)]
+
+
+def ids_of(tree: Hierarchy, names: NodePath) -> list[int]:
+    """The node of a path, or nothing for an empty path."""
+    return [tree.node_of(PATH_SEPARATOR.join(names))] if names else []
+
+
+def references_into(tree: Hierarchy, items: Iterable[str]) -> dict[str, Reference]:
+    """What paths and node keys stand for in a tree that a file gave."""
+    known = set(tree.paths)
+
+    def look_up(item: str) -> Reference:
+        if item.startswith(NODE):
+            key = " ".join(item.removeprefix(NODE).split())
+            nodes = tree.key_to_ids.get(key, [])
+            return Reference(nodes, unknown=bool(key) and not nodes)
+        names, gap = names_of(item)
+        if PATH_SEPARATOR.join(names) in known:
+            return Reference(ids_of(tree, names), gap=gap)
+        return Reference([], unknown=bool(names), gap=gap)
+
+    return {item: look_up(item) for item in items}
+
+
+def spoken(item: str) -> str:
+    """A path or node key as messages show it."""
+    return PATH_SEPARATOR.join(item.removeprefix(NODE).split(LEVEL))
