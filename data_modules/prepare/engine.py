@@ -2,8 +2,9 @@
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,9 @@ class Engine:
     """
 
     def __init__(self, folder: Path, memory_limit: str, threads: int | None) -> None:
+        folder.mkdir()
         self.folder = folder
+        self._numbers = count()
         options = {"threads": threads} if threads else {}
         with engine_errors("memory_limit, threads"):
             self.connection = ibis.duckdb.connect(
@@ -85,29 +88,35 @@ class Engine:
             **{name: table[name].cast(_text_dtype(kind)) for name, kind in table.schema().items()}
         )
 
-    def keep(self, table: ir.Table, path: Path, label: str) -> None:
-        """Compute ``table`` into one Parquet file."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+    def keep(self, table: ir.Table, label: str) -> Path:
+        """Compute ``table`` into one Parquet file.
+
+        Args:
+            table: What to compute.
+            label: What a message blames if it fails.
+        """
+        path = self.folder / f"kept-{next(self._numbers):06d}.parquet"
         with engine_errors(label):
             self.connection.to_parquet(
                 table, path, compression="zstd", row_group_size=ROW_GROUP_ROWS
             )
+        return path
 
-    def kept(self, *paths: Path) -> ir.Table:
+    def kept(self, paths: Sequence[Path]) -> ir.Table:
         """Table over Parquet files of one schema."""
         return self.connection.read_parquet([str(path) for path in paths])
 
     def batches(self, table: ir.Table) -> Iterator[pa.RecordBatch]:
         """Stream a result in its order, by way of a Parquet file."""
-        path = self.folder / "result.parquet"
-        self.keep(table, path, "writing")
+        path = self.keep(table, "writing")
         with pq.ParquetFile(path) as file:
             yield from file.iter_batches(batch_size=ROW_GROUP_ROWS)
         path.unlink()
 
     def rows(self, table: ir.Table, label: str = "counting") -> list[dict[str, Any]]:
         """A small result as Python rows."""
-        return self.collect(table, label).to_pylist()
+        found: list[dict[str, Any]] = self.collect(table, label).to_pylist()
+        return found
 
     def values(self, table: ir.Table, label: str = "counting") -> dict[str, Any]:
         """The one row of an aggregation."""
@@ -145,11 +154,13 @@ def _first_lines(message: str) -> str:
 
 def _header(path: Path, delimiter: str, quote: str, label: str) -> list[str]:
     csv.field_size_limit(MAX_LINE_BYTES)
-    quoting = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
     with path.open(encoding="utf-8", newline="") as stream:
         try:
             reader = csv.reader(
-                stream, delimiter=delimiter, quotechar=quote or None, quoting=quoting
+                stream,
+                delimiter=delimiter,
+                quotechar=quote or None,
+                quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
             )
             names = [name.strip() for name in next(reader)]
         except (csv.Error, StopIteration, TypeError) as error:

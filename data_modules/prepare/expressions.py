@@ -1,5 +1,6 @@
 """Row-local Ibis expressions: texts, keys of paths, ids and splits."""
 
+import re
 from collections.abc import Sequence
 
 import ibis
@@ -17,18 +18,18 @@ NODE = "\x1d"
 TRAIN_BELOW, VALIDATION_BELOW = "cccccccc", "e6666666"
 
 
-def text(column: ir.StringValue, null_values: Sequence[str] = ()) -> ir.StringValue:
+def text(column: ir.StringValue, null_values: Sequence[str]) -> ir.StringValue:
     """The column, or null where it is blank or one of ``null_values``."""
     missing = column.strip().isin(["", *null_values])
     return ibis.ifelse(missing, ibis.null("string"), column)
 
 
-def texts(column: ir.Value, separator: str | None, null_values: Sequence[str]) -> ir.ArrayValue:
+def texts(column: ir.Value, separator: str | None) -> ir.ArrayValue:
     """A list column, or a text column cut by ``separator``, without blank entries."""
     if column.type().is_string():
         column = column.split(separator) if separator else ibis.array([column])
     parts = column.map(lambda part: part.strip())
-    return parts.filter(lambda part: part.notnull() & part.notin(["", *null_values]))
+    return parts.filter(lambda part: part.notnull() & (part != ""))
 
 
 def path_keys(table: ir.Table, options: PathOptions) -> ir.ArrayValue:
@@ -36,19 +37,19 @@ def path_keys(table: ir.Table, options: PathOptions) -> ir.ArrayValue:
     if options.node:
         return _paths(table[options.node], options).map(lambda key: NODE + key)
     if options.columns:
-        parts = [table[name].fill_null("") for name in options.columns]
+        parts = [_plain(table[name]) for name in options.columns]
         return ibis.array([ibis.literal(LEVEL).join(parts)])
     return _paths(table[options.column], options)
 
 
 def _paths(column: ir.Value, options: PathOptions) -> ir.ArrayValue:
     if column.type().is_string():
-        return _cut(_trim(column.fill_null(""), options.trim), options)
+        return _cut(_trim(_plain(column), options.trim), options)
     if column.type().value_type.is_array():
-        return column.map(lambda names: names.map(_no_null).join(LEVEL))
+        return column.map(lambda names: names.map(_plain).join(LEVEL))
     if options.node or options.separator:
-        return column.map(lambda path: _levels(_no_null(path), options))
-    return ibis.array([column.fill_null(ibis.array([""])).map(_no_null).join(LEVEL)])
+        return column.map(lambda path: _levels(_plain(path), options))
+    return ibis.array([column.fill_null(ibis.array([""])).map(_plain).join(LEVEL)])
 
 
 def _cut(column: ir.StringValue, options: PathOptions) -> ir.ArrayValue:
@@ -61,15 +62,16 @@ def _levels(path: ir.StringValue, options: PathOptions) -> ir.StringValue:
     return path.replace(options.separator, LEVEL) if options.separator else path
 
 
-def _no_null(name: ir.StringValue) -> ir.StringValue:
-    return name.fill_null("")
+def _plain(name: ir.StringValue) -> ir.StringValue:
+    """Without nulls and without the characters that stand between names here."""
+    return name.fill_null("").translate(NODE + ITEM + LEVEL, "   ")
 
 
 def _trim(column: ir.StringValue, characters: str) -> ir.StringValue:
     if not characters:
         return column
-    escaped = "".join(f"\\{character}" for character in characters)
-    return column.re_replace(f"^[{escaped}\\s]+|[{escaped}\\s]+$", "")
+    edge = rf"[{re.escape(characters)}\s]+"
+    return column.re_replace(f"^{edge}|{edge}$", "")
 
 
 def folded(column: ir.StringValue) -> ir.StringValue:

@@ -70,7 +70,7 @@ def read_splits(engine: Engine, folder: Path) -> ir.Table:
     parts = []
     for split in SPLITS:
         if paths := sorted(folder.glob(f"{split}-*.parquet")):
-            parts.append(engine.kept(*paths).mutate(split=ibis.literal(split)))
+            parts.append(engine.kept(paths).mutate(split=ibis.literal(split)))
     return ibis.union(*parts) if len(parts) > 1 else parts[0]
 
 

@@ -4,9 +4,10 @@ import gzip
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from io import BufferedReader
 from pathlib import Path
 from shutil import copyfileobj
 from typing import IO
@@ -134,16 +135,16 @@ def make_plain(
 
 @contextmanager
 def _open(file: InputFile) -> Iterator[IO[bytes]]:
-    if file.member is None:
-        with open(file.path, "rb") if file.is_plain else gzip.open(file.path) as stream:
-            yield stream
-        return
-    with zipfile.ZipFile(file.path) as archive, archive.open(file.member) as stream:
-        if file.member.endswith(".gz"):
-            with gzip.open(stream) as inner:
-                yield inner
+    with ExitStack() as stack:
+        if file.member is None:
+            stream: IO[bytes] = stack.enter_context(file.path.open("rb"))
         else:
-            yield stream
+            archive = stack.enter_context(zipfile.ZipFile(file.path))
+            stream = stack.enter_context(archive.open(file.member))
+        if (file.member or file.path.name).endswith(".gz"):
+            # The buffer makes reading lines fast.
+            stream = BufferedReader(stack.enter_context(gzip.GzipFile(fileobj=stream)))
+        yield stream
 
 
 def _copy_bytes(file: InputFile, stream: IO[bytes], target: Path) -> Path:
@@ -154,9 +155,7 @@ def _copy_bytes(file: InputFile, stream: IO[bytes], target: Path) -> Path:
     return target
 
 
-def _recode(
-    file: InputFile, stream: IO[bytes], encoding: Encoding, sink: IO[bytes] | None
-) -> int:
+def _recode(file: InputFile, stream: IO[bytes], encoding: Encoding, sink: IO[bytes] | None) -> int:
     """Check the encoding, write UTF-8 to ``sink``; whole lines, so that no character is cut."""
     codec, errors = encoding.removesuffix("-replace"), "strict"
     if encoding == "utf-8-replace":

@@ -33,17 +33,13 @@ def where(row: dict[str, object]) -> str:
 def _with_made_ids(rows: ir.Table) -> ir.Table:
     """The text's hash; rows of equal text are numbered, and share the split."""
     rows = rows.mutate(text_hash=ex.text_hash(rows))
-    number = ibis.row_number().over(
-        group_by="text_hash", order_by=["source_file", "source_row"]
-    )
+    number = ibis.row_number().over(group_by="text_hash", order_by=["source_file", "source_row"])
     rows = rows.mutate(number=number)
     suffix = ibis.ifelse(rows["number"] == 0, "", "-" + rows["number"].cast("string"))
     return rows.mutate(item_id=rows["text_hash"] + suffix).drop("text_hash", "number")
 
 
-def _with_checked_ids(
-    inputs: Inputs, rows: ir.Table, options: RowOptions, name: str
-) -> ir.Table:
+def _with_checked_ids(inputs: Inputs, rows: ir.Table, options: RowOptions, name: str) -> ir.Table:
     first_row = ["source_file", "source_row"]
     missing = rows.filter(rows["item_id"].isnull()).select(first_row).order_by(first_row)
     for row in inputs.engine.rows(missing.limit(1)):
@@ -83,9 +79,7 @@ def _with_split(inputs: Inputs, rows: ir.Table, options: RowOptions) -> ir.Table
 def _named_split(inputs: Inputs, rows: ir.Table, split: SplitOptions) -> ir.StringValue:
     for value, name in split.values.items():
         if name not in SPLITS:
-            raise UserError(
-                f"split: value '{value}' stands for '{name}'; use {', '.join(SPLITS)}"
-            )
+            raise UserError(f"split: value '{value}' stands for '{name}'; use {', '.join(SPLITS)}")
     given = rows["split_value"].fill_null("")
     unknown = rows.filter(given.notin(list(split.values)))
     unknown = unknown.select("source_file", "source_row", "split_value")

@@ -73,13 +73,11 @@ class Inputs:
     def _join_side(self, join: JoinOptions, wanted: list[str], name: str) -> ir.Table:
         """The other files' wanted columns, computed once; the keys must be unique."""
         paths = []
-        for number, (file, table) in enumerate(self.tables(join, f"{name}-join")):
+        for file, table in self.tables(join, f"{name}-join"):
             require(table, join.on, file.label)
             columns = [c for c in table.columns if c in wanted and c not in join.on]
-            path = self.engine.folder / f"{name}-join" / f"{number:05d}.parquet"
-            self.engine.keep(table.select(*join.on, *columns), path, file.label)
-            paths.append(path)
-        side = self.engine.kept(*paths)
+            paths.append(self.engine.keep(table.select(*join.on, *columns), file.label))
+        side = self.engine.kept(paths)
         repeated = side.group_by(join.on).having(lambda t: t.count() > 1).aggregate()
         for key in self.engine.rows(repeated.limit(1)):
             raise UserError(f"{join.files}: the join key {key} stands there more than once")

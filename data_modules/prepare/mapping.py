@@ -202,7 +202,5 @@ def with_products_columns(task: TaskOptions, products: ProductOptions | None) ->
     if products is None:
         raise UserError("tasks: a task needs its own 'input' when there are no products")
     shared = [option.name for option in fields(RowOptions) if option.name != "duplicate_ids"]
-    inherited = {
-        name: getattr(products, name) for name in shared if getattr(task, name) is None
-    }
+    inherited = {name: getattr(products, name) for name in shared if getattr(task, name) is None}
     return replace(task, duplicate_ids=products.duplicate_ids, **inherited)

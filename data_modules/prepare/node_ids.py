@@ -12,6 +12,8 @@ from data_modules.prepare.expressions import ITEM
 from data_modules.prepare.tree import Reference
 from hierarchy_lm.hierarchy import Hierarchy
 
+NO_NODE: list[int | None] = [None]
+
 
 def distinct_items(engine: Engine, rows: ir.Table, column: str) -> dict[str, int]:
     """Every path, key or label of a set column, and in how many rows it stands."""
@@ -53,9 +55,7 @@ def with_ids(
         found = _most_specific(found, column, tree)
     lists = found.group_by(column).aggregate(ids=found["id"].collect().sort())
     lookup = flags.left_join(lists, column).select(column, "unknown", "gap", "ids")
-    path = engine.folder / "ids" / f"{len(list(engine.folder.glob('ids/*')))}.parquet"
-    engine.keep(lookup, path, column)
-    joined = rows.left_join(engine.kept(path), column)
+    joined = rows.left_join(engine.kept([engine.keep(lookup, column)]), column)
     return joined.mutate(ids=joined["ids"].fill_null(ibis.literal([], type="array<int32>")))
 
 
@@ -64,13 +64,11 @@ def _reference_table(references: Mapping[str, Reference]) -> pa.Table:
     rows = [
         (item, node, reference.unknown, reference.gap)
         for item, reference in references.items()
-        for node in reference.nodes or [None]
+        for node in (reference.nodes or NO_NODE)
     ]
     names, types = ("item", "id", "unknown", "gap"), (pa.string(), pa.int32(), *[pa.bool_()] * 2)
     columns = zip(*rows, strict=True)
-    return pa.table(
-        {n: pa.array(c, t) for n, c, t in zip(names, columns, types, strict=True)}
-    )
+    return pa.table({n: pa.array(c, t) for n, c, t in zip(names, columns, types, strict=True)})
 
 
 def _most_specific(pairs: ir.Table, column: str, tree: Hierarchy) -> ir.Table:

@@ -1,8 +1,5 @@
 """From the products' rows to the tree and the shards under `products/`."""
 
-from pathlib import Path
-
-import ibis
 import ibis.expr.types as ir
 
 from data_modules.prepare.expressions import ITEM
@@ -10,8 +7,8 @@ from data_modules.prepare.identity import identify, where
 from data_modules.prepare.inputs import Inputs
 from data_modules.prepare.mapping import ProductOptions, TreeOptions
 from data_modules.prepare.node_ids import distinct_items, with_ids
-from data_modules.prepare.rows import read_rows
 from data_modules.prepare.progress import Stages
+from data_modules.prepare.rows import read_rows
 from data_modules.prepare.tree import Reference, references_into, spoken, tree_of_paths
 from data_modules.prepare.tree_file import read_tree
 from hierarchy_lm.errors import UserError
@@ -43,9 +40,8 @@ def product_rows(
     with stages.stage("Labelling products"):
         labelled = with_ids(inputs.engine, rows, "path_set", references, tree)
         labelled = _drop_unknown(inputs, labelled, options)
-        path = inputs.engine.folder / "labelled" / "products.parquet"
-        inputs.engine.keep(labelled.rename(node_ids="ids"), path, "products")
-        kept = inputs.engine.kept(path)
+        labelled = labelled.rename(node_ids="ids")
+        kept = inputs.engine.kept([inputs.engine.keep(labelled, "products")])
         _count(inputs, kept)
     return kept, tree
 
@@ -61,7 +57,7 @@ def _check_paths(options: ProductOptions) -> None:
 def _weight(inputs: Inputs, rows: ir.Table) -> ir.NumericValue:
     """Importance as float32, 1 where missing."""
     number = rows["weight"].try_cast("float32")
-    wrong = rows["weight"].notnull() & ~(number >= 0).fill_null(False) | number.isinf()
+    wrong = rows["weight"].notnull() & ~((number >= 0) & (number < float("inf"))).fill_null(False)
     bad = rows.filter(wrong).select("source_file", "source_row", "weight")
     for row in inputs.engine.rows(bad.order_by("source_file", "source_row").limit(1)):
         raise UserError(f"{where(row)}: the weight '{row['weight']}' is no number from 0 on")
@@ -95,9 +91,7 @@ def _first_row(inputs: Inputs, rows: ir.Table, item: str) -> str:
 
 
 def _drop_unknown(inputs: Inputs, rows: ir.Table, options: ProductOptions) -> ir.Table:
-    unknown = int(
-        inputs.engine.values(rows.aggregate(rows=rows["unknown"].sum()))["rows"] or 0
-    )
+    unknown = int(inputs.engine.values(rows.aggregate(rows=rows["unknown"].sum()))["rows"] or 0)
     if options.unknown_node == "drop_row":
         inputs.counts["products: rows left out for an unknown node"] = unknown
         return rows.filter(~rows["unknown"])

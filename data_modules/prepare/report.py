@@ -19,7 +19,9 @@ SPLIT_COLUMNS = {
 
 def head(info: DatasetInfo) -> str:
     """Title and origin."""
-    return f"# Data-quality report: {info.name}\n\nSource: {info.source}\n\nLicence: {info.licence}\n"
+    return (
+        f"# Data-quality report: {info.name}\n\nSource: {info.source}\n\nLicence: {info.licence}\n"
+    )
 
 
 def product_section(texts: TextFigures, labels: LabelFigures) -> str:
@@ -46,7 +48,11 @@ def task_section(task: TaskInfo, texts: TextFigures, labels: LabelFigures) -> st
     if task.kind == "multilabel":
         lines.append(f"- {_of(labels.several, rows)} have several labels")
         lines.append(f"- {_of(labels.without, rows)} have none")
-    lines += [*_copy_lines(texts, "labels"), "", _level_table(labels, "task", "labels", [task.name])]
+    lines += [
+        *_copy_lines(texts, "labels"),
+        "",
+        _level_table(labels, "task", "labels", [task.name]),
+    ]
     return "\n".join(lines)
 
 
@@ -77,9 +83,7 @@ def _copy_lines(texts: TextFigures, labels: str) -> list[str]:
     ]
 
 
-def _level_table(
-    labels: LabelFigures, key: str, nodes: str, keys: Iterable[int | str]
-) -> str:
+def _level_table(labels: LabelFigures, key: str, nodes: str, keys: Iterable[int | str]) -> str:
     header = [key, nodes, "items", "without items", "without training items",
               f"1 to {TAIL_ITEMS} items", "items in the top 10 %"]  # fmt: skip
     rows = [

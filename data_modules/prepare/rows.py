@@ -1,6 +1,7 @@
 """Computes the columns of products and tasks that depend on one row alone."""
 
 from functools import reduce
+from pathlib import Path
 
 import ibis
 import ibis.expr.types as ir
@@ -40,13 +41,11 @@ def read_rows(inputs: Inputs, options: RowOptions, name: str, stage: Stage) -> i
     """
     if options.input is None:
         raise UserError(f"{name}: 'input' is missing; name the files")
-    kept = []
+    kept: list[Path] = []
     for file, table in inputs.rows(options.input, named_columns(options), name):
-        path = inputs.engine.folder / "rows" / name / f"{len(kept):05d}.parquet"
-        inputs.engine.keep(select_columns(table, options, file), path, file.label)
-        kept.append(path)
+        kept.append(inputs.engine.keep(select_columns(table, options, file), file.label))
         stage.step()
-    return inputs.engine.kept(*kept)
+    return inputs.engine.kept(kept)
 
 
 def named_columns(options: RowOptions) -> list[str]:
@@ -70,17 +69,17 @@ def label_columns(options: TaskOptions) -> list[str]:
 
 def select_columns(table: ir.Table, options: RowOptions, file: InputFile) -> ir.Table:
     """The computed columns of one file."""
-    nulls = options.input.null_values if options.input else []
+    table = _without_nulls(table, options.input.null_values if options.input else [])
     split = options.split or SplitOptions()
 
     def column(name: str | None) -> ir.StringValue:
-        return ex.text(table[name], nulls) if name else ibis.null("string")
+        return table[name] if name else ibis.null("string")
 
     columns: Columns = {
         "item_id": column(options.item_id).strip(),
         "title": column(options.title),
         "description": column(options.description),
-        "bullet_points": _bullets(table, options, nulls),
+        "bullet_points": _bullets(table, options),
         "split_value": ibis.literal(file.split) if file.split else column(split.column).strip(),
         "split_key": column(split.group),
         "source_file": ibis.literal(file.label),
@@ -90,28 +89,31 @@ def select_columns(table: ir.Table, options: RowOptions, file: InputFile) -> ir.
         columns |= {"weight": column(options.weight), "locale": column(options.locale)}
         columns |= _path_columns(table, options.paths, columns["title"])
     if isinstance(options, TaskOptions):
-        columns |= {"query": column(options.query), "label_set": _labels(table, options, nulls)}
+        columns |= {"query": column(options.query), "label_set": _labels(table, options)}
     return table.select(**columns)
 
 
-def _bullets(table: ir.Table, options: RowOptions, nulls: list[str]) -> ir.ArrayValue:
+def _without_nulls(table: ir.Table, null_values: list[str]) -> ir.Table:
+    """The table with blank texts and those that mean "missing" made null."""
+    texts = [name for name, kind in table.schema().items() if kind.is_string()]
+    return table.mutate(**{name: ex.text(table[name], null_values) for name in texts})
+
+
+def _bullets(table: ir.Table, options: RowOptions) -> ir.ArrayValue:
     if options.bullet_points is None:
         return ibis.null("array<string>")
-    return ex.texts(table[options.bullet_points], options.bullet_separator, nulls)
+    return ex.texts(table[options.bullet_points], options.bullet_separator)
 
 
-def _labels(table: ir.Table, options: TaskOptions, nulls: list[str]) -> ir.StringValue:
+def _labels(table: ir.Table, options: TaskOptions) -> ir.StringValue:
     names = label_columns(options)
     if len(names) == 1:
-        return ex.joined_set(ex.texts(table[names[0]], options.label_separator, nulls))
-    parts = [ex.text(table[name], nulls).strip() for name in names]
-    return ibis.literal(PATH_SEPARATOR).join(parts)
+        return ex.joined_set(ex.texts(table[names[0]], options.label_separator))
+    return ibis.literal(PATH_SEPARATOR).join([table[name].strip() for name in names])
 
 
-def _path_columns(
-    table: ir.Table, options: list[PathOptions], title: ir.StringValue
-) -> Columns:
-    """``path_set``: the row's paths or node keys; ``cut_leaves``: whether one lost its last name."""
+def _path_columns(table: ir.Table, options: list[PathOptions], title: ir.StringValue) -> Columns:
+    """``path_set``: the row's paths or keys; ``cut_leaves``: whether one lost its last name."""
     empty = ibis.literal([], type="array<string>")
     whole = [ex.path_keys(table, path).fill_null(empty) for path in options]
     cut = [

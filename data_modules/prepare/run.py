@@ -33,6 +33,7 @@ from hierarchy_lm.hierarchy import Hierarchy
 
 
 def prepare(
+    *,
     output: str,
     name: str,
     source: str,

@@ -1,5 +1,7 @@
 """From a task's rows to labels and the shards under `tasks/<task>/`."""
 
+import re
+
 import ibis.expr.types as ir
 
 from data_modules.prepare.identity import identify, where
@@ -12,6 +14,8 @@ from data_modules.prepare.tree import Reference
 from hierarchy_lm.dataset import TaskInfo
 from hierarchy_lm.errors import UserError
 
+TASK_NAME = re.compile(r"\w[\w-]*")
+
 
 def task_rows(
     inputs: Inputs, options: TaskOptions, name: str, stages: Stages
@@ -22,6 +26,8 @@ def task_rows(
         UserError: If an input is broken, a label is not among the given ones, or the labels do
             not fit the kind of task.
     """
+    if not TASK_NAME.fullmatch(name):
+        raise UserError(f"tasks: '{name}' cannot be a folder's name; use letters, digits, - and _")
     if not options.label:
         raise UserError(f"tasks.{name}: 'label' is missing; name the label's column")
     with stages.stage(f"Reading task {name}") as stage:
@@ -31,9 +37,7 @@ def task_rows(
             name, options.kind, _labels(inputs, rows, options, name), options.query is not None
         )
         labelled = _with_label_ids(inputs, rows, info)
-        path = inputs.engine.folder / "labelled" / f"tasks.{name}.parquet"
-        inputs.engine.keep(labelled, path, name)
-    kept = inputs.engine.kept(path)
+        kept = inputs.engine.kept([inputs.engine.keep(labelled, name)])
     _check_labels(inputs, kept, info)
     return kept, info
 
@@ -61,9 +65,9 @@ def _with_label_ids(inputs: Inputs, rows: ir.Table, info: TaskInfo) -> ir.Table:
     if info.kind == "multilabel":
         return labelled
     bare = labelled.filter(labelled["label_ids"].length() == 0).aggregate(rows=lambda t: t.count())
-    inputs.counts[f"tasks.{info.name}: rows left out for want of a label"] = (
-        inputs.engine.values(bare)["rows"]
-    )
+    inputs.counts[f"tasks.{info.name}: rows left out for want of a label"] = inputs.engine.values(
+        bare
+    )["rows"]
     return labelled.filter(labelled["label_ids"].length() > 0)
 
 

@@ -60,7 +60,9 @@ def _tree_of_paths(nodes: pa.Table) -> Hierarchy:
     for number, path in enumerate(nodes["path"].to_pylist(), start=1):
         names, gap = names_of(path)
         if gap or not names:
-            raise UserError(f"tree: row {number} has the path '{spoken(path)}' with an empty name; mend it")
+            raise UserError(
+                f"tree: row {number} has the path '{spoken(path)}' with an empty name; mend it"
+            )
         paths.append(names)
     tree = Hierarchy.from_paths(paths)
     if "key" in nodes.column_names:
