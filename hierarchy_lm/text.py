@@ -20,7 +20,8 @@ TextField = Literal["title", "description", "bullet_points"]
 
 CHARACTERS_PER_TOKEN = 256
 """Longer texts are cut to this many characters per token of ``max_length`` before tokenising: a
-10 MB text would take seconds, and the tokens kept are the same."""
+10 MB text would take seconds. The tokens kept are the same unless its words are longer than this on
+average, as those of an embedded picture are."""
 
 
 @dataclass(frozen=True)
@@ -145,13 +146,13 @@ class ProductTokenizer:
         parts = kept + separators
         ends = 1 + np.cumsum(parts, axis=1)
         total = ends[:, -1]
-        row_starts = np.concatenate([[0], np.cumsum(total)[:-1]])
+        row_starts = _starts(total)
         ids = np.empty(int(total.sum()), dtype=np.int64)
         ids[row_starts] = self.special.cls
         for number, (flat, _) in enumerate(fields):
             starts = row_starts + ends[:, number] - parts[:, number]
-            source = np.concatenate([[0], np.cumsum(lengths[:, number])[:-1]])
-            ids[_ranges(starts, kept[:, number])] = flat[_ranges(source, kept[:, number])]
+            source = _ranges(_starts(lengths[:, number]), kept[:, number])
+            ids[_ranges(starts, kept[:, number])] = flat[source]
             has_separator = separators[:, number] > 0
             ids[(starts + kept[:, number])[has_separator]] = self.special.sep
         boundaries = ends[:, : self.num_segments - 1]
@@ -193,13 +194,14 @@ def share_budget(
 def clean(column: pa.ChunkedArray, options: TextOptions) -> pa.ChunkedArray:
     """Column of strings, or of lists of strings, as one cleaned string per row, never null."""
     texts = join_lists(column) if pa.types.is_list(column.type) else column
-    texts = pc.utf8_slice_codeunits(texts, 0, CHARACTERS_PER_TOKEN * options.max_length)
     if options.clean == "letters":
         kept = r"\p{L}\p{M}\p{N}" if options.keep_digits else r"\p{L}\p{M}"
         texts = pc.replace_substring_regex(texts, rf"[^{kept}]+", " ")
     if options.lowercase:
         texts = pc.utf8_lower(texts)
     texts = pc.replace_substring_regex(texts, r"[\s\p{Z}]+", " ")
+    # Cut last: what cleaning drops must not use up the characters.
+    texts = pc.utf8_slice_codeunits(texts, 0, CHARACTERS_PER_TOKEN * options.max_length)
     return pc.fill_null(pc.utf8_trim_whitespace(texts), "")
 
 
@@ -213,7 +215,11 @@ def join_lists(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pa.chunked_array([joined])
 
 
+def _starts(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where each of the consecutive runs of ``counts`` items begins."""
+    return np.cumsum(counts) - counts
+
+
 def _ranges(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """Concatenation of ``arange(start, start + count)`` for every row."""
-    shift = starts - np.concatenate([[0], np.cumsum(counts)[:-1]])
-    return np.repeat(shift, counts) + np.arange(int(counts.sum()))
+    return np.repeat(starts - _starts(counts), counts) + np.arange(int(counts.sum()))
