@@ -1,7 +1,7 @@
 r"""Binary cross-entropy against positives given as coordinates.
 
-For logits :math:`z` and positives :math:`P`, the sum over all labels of BCE with multi-hot targets is
-:math:`\sum_j \mathrm{softplus}(z_j) - \sum_{j \in P} z_j`, so no ``(B, C)`` target is ever built.
+For logits :math:`z` and positives :math:`P`, BCE against multi-hot targets, summed over all labels,
+is :math:`\sum_j \mathrm{softplus}(z_j) - \sum_{j \in P} z_j`: no ``(B, C)`` target is ever built.
 """
 
 from collections.abc import Sequence

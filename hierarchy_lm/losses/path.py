@@ -21,13 +21,13 @@ class PathLoss(nn.Module):
             \sum_{j \in H_l} \mathrm{BCE}(y_{bj}, t_{bj})
 
     (SST, Section IV-B.) The paper leaves the reduction over nodes :math:`r_{bl}` open. A level on
-    which a document has no node keeps its loss with all-zero targets: this teaches where a path ends.
+    which a document has no node keeps its loss with all-zero targets: so it learns where paths end.
 
     Args:
-        level_offsets: ``L + 1`` numbers; level l holds the labels from ``level_offsets[l - 1]`` up to
-            ``level_offsets[l]``, exclusive.
-        node_reduction: ``mean`` divides by the size of the level, ``positives`` by the number of the
-            document's nodes on the level (at least 1), ``sum`` by nothing.
+        level_offsets: ``L + 1`` numbers; level l holds the labels from ``level_offsets[l - 1]`` up
+            to ``level_offsets[l]``, exclusive.
+        node_reduction: ``mean`` divides by the size of the level, ``positives`` by the number of
+            the document's nodes on the level (at least 1), ``sum`` by nothing.
         level_weights: :math:`w_l`, roots first; by default all 1.
         mask_missing_levels: Leave levels on which a document has no node out of its loss.
 

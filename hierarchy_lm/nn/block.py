@@ -7,11 +7,11 @@ INIT_STD = 0.02  # BERT's
 
 
 class TransformerBlock(nn.Module):
-    """Self-attention and feed-forward, each with dropout, residual and LayerNorm after it (post-LN).
+    """Self-attention and feed-forward, each with dropout, residual and LayerNorm (post-LN).
 
     Args:
         hidden_size: Width k.
-        num_heads: Must divide ``hidden_size``; scores are scaled by the square root of a head's width.
+        num_heads: Must divide ``hidden_size``; scores are divided by the root of a head's width.
         ffn_size: Width inside the feed-forward block.
         dropout: On attention weights and the outputs of both sub-layers.
 

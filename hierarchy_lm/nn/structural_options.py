@@ -47,8 +47,8 @@ class StructuralOptions:
         """Layers over ``num_levels`` levels.
 
         Raises:
-            ValueError: If ``num_layers`` is not positive, or not the number of levels where level l is
-                read after layer l.
+            ValueError: If ``num_layers`` is not positive, or differs from the number of levels
+                where level l is read after layer l.
         """
         layers = num_levels if self.num_layers is None else self.num_layers
         if layers < 1:
@@ -81,8 +81,8 @@ class StructuralOptions:
 def level_mask(kind: LevelMask, num_levels: int) -> Tensor | None:
     """Which level (row) may look at which (column), True where it may; None if all may.
 
-    ``prev_only`` leaves out the level itself, which the residual connection still carries; the first
-    level, with none above, looks at itself.
+    ``prev_only`` leaves out the level itself, which the residual connection still carries; the
+    first level, with none above, looks at itself.
     """
     everything = torch.ones(num_levels, num_levels, dtype=torch.bool)
     match kind:

@@ -1,4 +1,4 @@
-"""The Structural-Transformer of SST: a document's embedding to scores of all nodes, level by level."""
+"""The Structural-Transformer of SST: from a document's embedding to scores of all nodes."""
 
 from collections.abc import Sequence
 
@@ -126,7 +126,7 @@ class NodeHead(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         """One product per level, concatenated."""
         # split, not slices: the gradient of L slices of the matrix would be L matrices of its size.
-        weights = self.weight.split(self.level_sizes)
-        biases = self.bias.split(self.level_sizes)
+        weights = self.weight.split_with_sizes(self.level_sizes)
+        biases = self.bias.split_with_sizes(self.level_sizes)
         levels = zip(states.unbind(dim=1), weights, biases, strict=True)
         return torch.cat([F.linear(state, weight, bias) for state, weight, bias in levels], dim=1)

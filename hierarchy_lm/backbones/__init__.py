@@ -1,0 +1,19 @@
+"""Text encoders by name: the registry, its entries, and any Hugging Face id or folder."""
+
+from hierarchy_lm.backbones import architectures as architectures  # fills the registry
+from hierarchy_lm.backbones.backbone import Backbone
+from hierarchy_lm.backbones.create import backbone_from_config, create_backbone
+from hierarchy_lm.backbones.options import BackboneOptions
+from hierarchy_lm.backbones.registry import list_backbones, register_backbone
+from hierarchy_lm.backbones.sources import check_backbone, tokenizer_source
+
+__all__ = [
+    "Backbone",
+    "BackboneOptions",
+    "backbone_from_config",
+    "check_backbone",
+    "create_backbone",
+    "list_backbones",
+    "register_backbone",
+    "tokenizer_source",
+]

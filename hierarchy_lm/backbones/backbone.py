@@ -1,0 +1,116 @@
+"""The encoder as all models see it: tokens in, [CLS] out."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from hierarchy_lm.backbones.surgery import (
+    checkpoint_layers,
+    layer_modules,
+    readable_positions,
+    segment_table,
+)
+from hierarchy_lm.batches import TokenBatch
+from hierarchy_lm.errors import UserError
+
+
+class Backbone(nn.Module):
+    """A Hugging Face encoder, in train mode, whose output is the last hidden state of [CLS].
+
+    Args:
+        encoder: Encoder without a pooler.
+        gradient_checkpointing: Recompute activations in the backward pass.
+
+    Attributes:
+        encoder: The Hugging Face model.
+        hidden_size: Width k.
+        max_length: Longest text in tokens.
+        num_segments: Segment ids it tells apart; 0 if the architecture knows none.
+
+    Shape:
+        - output: ``(B, k)``, in the order of the documents
+    """
+
+    def __init__(self, encoder: PreTrainedModel, gradient_checkpointing: bool = False) -> None:
+        super().__init__()
+        # Loaded in eval mode, which Lightning would keep: dropout would stay off.
+        self.encoder = encoder.train()
+        self.hidden_size: int = encoder.config.hidden_size
+        self.max_length = readable_positions(encoder)
+        segments = segment_table(encoder)
+        self.num_segments = 0 if segments is None else segments.num_embeddings
+        self._fused_attention = encoder.config._attn_implementation
+        if gradient_checkpointing:
+            checkpoint_layers(encoder)
+
+    @property
+    def num_layers(self) -> int:
+        """Layers a text passes, whether or not they share weights."""
+        return int(self.encoder.config.num_hidden_layers)
+
+    @property
+    def config_dict(self) -> dict[str, Any]:
+        """The architecture as plain JSON, for :func:`backbone_from_config`."""
+        config: dict[str, Any] = json.loads(self.encoder.config.to_json_string(use_diff=False))
+        config.pop("_name_or_path", None)  # a path of this machine
+        return config
+
+    def forward(self, tokens: TokenBatch) -> Tensor:
+        """Embed documents."""
+        return self.hidden_states(tokens)[:, 0]
+
+    def hidden_states(self, tokens: TokenBatch) -> Tensor:
+        """Last hidden state of every token, ``(B, T, k)``.
+
+        Raises:
+            UserError: If the texts are longer than the encoder can read.
+        """
+        length = tokens.input_ids.shape[1]
+        if length > self.max_length:
+            raise UserError(
+                f"the encoder reads at most {self.max_length} tokens, got a text of {length}; "
+                "lower text.max_length"
+            )
+        inputs = {"input_ids": tokens.input_ids, "attention_mask": tokens.attention_mask}
+        if self.num_segments:
+            inputs["token_type_ids"] = tokens.token_type_ids
+        self._choose_attention(tokens.input_ids.device)
+        states: Tensor = self.encoder(**inputs).last_hidden_state
+        return states
+
+    def _choose_attention(self, device: torch.device) -> None:
+        # On a CPU in bfloat16 the backward pass of the fused kernel is slow: without dropout on the
+        # attention weights (ALBERT) a step takes 1.4 to 1.8 times as long as with plain products.
+        plain = self.training and device.type == "cpu" and torch.is_autocast_enabled("cpu")
+        wanted = "eager" if plain else self._fused_attention
+        if self.encoder.config._attn_implementation != wanted:
+            self.encoder.set_attn_implementation(wanted)
+
+    def all_layer_cls(self, tokens: TokenBatch) -> Tensor:
+        """[CLS] after each layer, ``(B, num_layers, k)``, for knowledge skip (DHPC, C.1).
+
+        The last one is what :meth:`forward` returns. Other tokens' states are not kept.
+        """
+        collected: list[Tensor] = []
+
+        def keep_cls(_layer: nn.Module, _inputs: Any, output: Any) -> None:  # noqa: ANN401
+            states: Tensor = output[0] if isinstance(output, tuple) else output
+            # A clone, since a view would keep the states of all tokens alive.
+            collected.append(states[:, 0].clone())
+
+        hooks = [layer.register_forward_hook(keep_cls) for layer in layer_modules(self.encoder)]
+        try:
+            # Some architectures normalise once more after their last layer.
+            collected[-1:] = [self(tokens)]
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return torch.stack(collected, dim=1)
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Write config and weights (safetensors) as a Hugging Face folder."""
+        self.encoder.save_pretrained(folder)
