@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from data_modules.columns import read_row_groups
 from data_modules.shards import Shard
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.text import ProductTokenizer, SpecialTokens, TextOptions
@@ -64,15 +65,15 @@ class EncodeJob:
         Raises:
             UserError: If the shard cannot be read or holds an unknown label id.
         """
-        table = self._read()
+        columns = read_columns(self.text, self.pair, self.label_column)
+        table, invalid = read_row_groups(self.path, self.row_groups, columns)
         tokenizer = ProductTokenizer(
             Tokenizer.from_str(self.tokenizer_json), self.special, self.text, self.pair
         )
-        table, invalid = _repair_utf8(table)
         rows = tokenizer.encode(table)
         labels, counts = self._labels(table[self.label_column])
         return EncodedRows(
-            item_ids=table["item_id"].cast(pa.string()).combine_chunks(),
+            item_ids=table["item_id"].combine_chunks(),
             ids=rows.ids.astype(self.dtype),
             lengths=rows.lengths,
             boundaries=rows.boundaries,
@@ -81,18 +82,6 @@ class EncodeJob:
             truncated=rows.truncated,
             invalid_utf8=invalid,
         )
-
-    def _read(self) -> pa.Table:
-        columns = read_columns(self.text, self.pair, self.label_column)
-        try:
-            with pq.ParquetFile(self.path) as file:
-                return file.read_row_groups(list(self.row_groups), columns=columns)
-        except (OSError, pa.ArrowException) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(
-                f"{self.path}: row groups {self.row_groups[0]} to {self.row_groups[-1]} cannot be "
-                f"read ({reason}); write the shard again"
-            ) from error
 
     def _labels(self, column: pa.ChunkedArray) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         lists = column.combine_chunks()
@@ -132,32 +121,3 @@ def split_shard(shard: Shard) -> Iterator[list[int]]:
             groups, rows = [], 0
     if groups:
         yield groups
-
-
-def _repair_utf8(table: pa.Table) -> tuple[pa.Table, int]:
-    """Replace invalid bytes by U+FFFD. Returns the table and the number of values mended."""
-    try:
-        table.validate(full=True)
-        return table, 0
-    except pa.ArrowInvalid:
-        pass
-    mended = 0
-    for number, name in enumerate(table.column_names):
-        column = table[name].combine_chunks()
-        if not pa.types.is_integer(getattr(column.type, "value_type", column.type)):
-            repaired, count = _repair_array(column)
-            mended += count
-            table = table.set_column(number, name, repaired)
-    return table, mended
-
-
-def _repair_array(array: pa.Array) -> tuple[pa.Array, int]:
-    if pa.types.is_list(array.type):
-        items, count = _repair_array(array.values)
-        return pa.ListArray.from_arrays(array.offsets, items, mask=array.is_null()), count
-    raw = array.cast(pa.binary()).to_pylist()
-    texts = [None if value is None else value.decode("utf-8", "replace") for value in raw]
-    changed = (
-        text is not None and text.encode() != value for text, value in zip(texts, raw, strict=True)
-    )
-    return pa.array(texts, pa.string()), sum(changed)

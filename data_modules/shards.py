@@ -21,7 +21,8 @@ class Shard:
         path: The file.
         num_rows: Its rows, from the footer.
         num_row_groups: Its row groups.
-        digest: Hash of name, size and footer; changes when the file is written anew.
+        digest: Hash of name, size, time of writing and footer. The footer alone may stay the same
+            when rows change places; the folder can move.
     """
 
     path: Path
@@ -55,24 +56,29 @@ def find_shards(folder: Path, split: str, schema: pa.Schema, columns: list[str])
 
 def _check_shard(path: Path, columns: Mapping[str, pa.DataType]) -> Shard:
     try:
-        file = pq.ParquetFile(path)
-    except (OSError, pa.ArrowException) as error:
+        with pq.ParquetFile(path) as file:
+            metadata = file.metadata
+            found = file.schema_arrow
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         size = path.stat().st_size
         what = (
             "is empty (0 bytes)" if size == 0 else f"is truncated or no Parquet file ({size} bytes)"
         )
         raise UserError(f"{path}: {what}; write the shard again") from error
-    with file:
-        found = file.schema_arrow
-        for name, expected in columns.items():
-            if name not in found.names:
-                raise UserError(f"{path}: no column '{name}'; it has {', '.join(found.names)}")
-            if not _alike(found.field(name).type, expected):
-                raise UserError(
-                    f"{path}: column '{name}' is {found.field(name).type}, expected {expected}"
-                )
-        metadata = file.metadata
-        return Shard(path, metadata.num_rows, metadata.num_row_groups, _footer_digest(path))
+    for name, expected in columns.items():
+        _check_column(path, found, name, expected)
+    return Shard(path, metadata.num_rows, metadata.num_row_groups, _footer_digest(path))
+
+
+def _check_column(path: Path, found: pa.Schema, name: str, expected: pa.DataType) -> None:
+    positions = found.get_all_field_indices(name)
+    if not positions:
+        raise UserError(f"{path}: no column '{name}'; it has {', '.join(map(repr, found.names))}")
+    if len(positions) > 1:
+        raise UserError(f"{path}: {len(positions)} columns are named '{name}'; keep one")
+    kind = found.field(positions[0]).type
+    if not _alike(kind, expected):
+        raise UserError(f"{path}: column '{name}' is {kind}, expected {expected}")
 
 
 def _alike(found: pa.DataType, expected: pa.DataType) -> bool:
@@ -97,10 +103,11 @@ def _is_string(kind: pa.DataType) -> bool:
 
 
 def _footer_digest(path: Path) -> str:
-    size = path.stat().st_size
+    stat = path.stat()
+    size = stat.st_size
     with path.open("rb") as file:
         file.seek(size - FOOTER_TAIL)
         length = int.from_bytes(file.read(4), "little")
         file.seek(size - FOOTER_TAIL - length)
         footer = file.read(length)
-    return hashlib.sha256(f"{path.name} {size} ".encode() + footer).hexdigest()
+    return hashlib.sha256(f"{path.name} {size} {stat.st_mtime_ns} ".encode() + footer).hexdigest()
