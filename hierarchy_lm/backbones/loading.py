@@ -87,8 +87,8 @@ def _check_keys(source: str, encoder: PreTrainedModel, report: dict[str, Any]) -
         raise UserError(f"backbone '{source}': the weights lack {_short(missing)}; fetch them anew")
     if unexpected:
         raise UserError(
-            f"backbone '{source}': the weights hold {_short(unexpected)}, for which config.json has "
-            "no place; fetch both anew"
+            f"backbone '{source}': the weights hold {_short(unexpected)}, for which config.json "
+            "has no place; fetch both anew"
         )
 
 
