@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from data_modules.encoding import ROWS_PER_JOB, EncodedRows, EncodeJob, split_shard
+from data_modules.encoding import EncodedRows, EncodeJob, split_shard
 from data_modules.shards import Shard
 from hierarchy_lm.dataset import write_json
 from hierarchy_lm.errors import UserError
@@ -28,6 +29,7 @@ from hierarchy_lm.text import TextOptions
 from hierarchy_lm.vocabulary import Vocabulary
 
 CACHE_VERSION = 1
+PARALLEL_ROWS = 100_000
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ class TokenStore:
     """
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         self._ids = _map(folder / "ids.bin", self.meta["dtype"])
         self._offsets = _map(folder / "offsets.bin", "int64")
@@ -113,6 +116,10 @@ class TokenStore:
 
     def __len__(self) -> int:
         return int(self.meta["rows"])
+
+    def __reduce__(self) -> tuple[type["TokenStore"], tuple[Path]]:
+        # A loader process maps the files itself; pickling a mapped array would copy it.
+        return TokenStore, (self.folder,)
 
     def tokens(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
         """Padded ``input_ids``, ``token_type_ids`` and ``attention_mask``, each ``(B, T)``."""
@@ -161,6 +168,11 @@ def open_cache(spec: CacheSpec, folder: Path, split: str) -> TokenStore:
             ) from error
         except OSError as error:
             raise UserError(f"{folder}: the token cache was not written ({error})") from error
+        except BrokenProcessPool as error:
+            raise UserError(
+                f"{folder}: a process that tokenised the {split} split was killed, most likely for "
+                "want of memory; free some and run again"
+            ) from error
     return TokenStore(final)
 
 
@@ -173,26 +185,31 @@ def _build(spec: CacheSpec, final: Path, split: str) -> None:
     rows = sum(shard.num_rows for shard in spec.shards)
     jobs = list(spec.jobs())
     results = track(
-        _run(jobs),
+        _run(jobs, rows),
         description=f"Tokenising {split} ({rows:,} rows)",
         total=len(jobs),
         console=console,
         transient=True,
         disable=not console.is_terminal,
     )
-    meta = _write(spec, results, temporary)
-    os.replace(temporary, final)
+    try:
+        meta = _write(spec, results, temporary)
+        os.replace(temporary, final)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)  # gigabytes, perhaps on a full disk
+        raise
     console.print(
         f"Tokenised {split}: {meta['rows']:,} rows, {meta['tokens'] / max(1, meta['rows']):.1f} "
         f"tokens each, {meta['truncated']:,} cut to {spec.text.max_length} tokens"
         + (f", {meta['invalid_utf8']:,} texts with invalid UTF-8" if meta["invalid_utf8"] else ""),
         highlight=False,
+        soft_wrap=True,  # one line also in a log file
     )
 
 
-def _run(jobs: list[EncodeJob]) -> Iterator[EncodedRows]:
+def _run(jobs: list[EncodeJob], rows: int) -> Iterator[EncodedRows]:
     workers = min(len(jobs), os.cpu_count() or 1)
-    if workers < 2 or len(jobs) * ROWS_PER_JOB < 100_000:
+    if workers < 2 or rows < PARALLEL_ROWS:
         yield from (job.run() for job in jobs)  # starting processes would take longer
         return
     with ExitStack() as stack:
@@ -227,7 +244,7 @@ def _write(spec: CacheSpec, results: Iterable[EncodedRows], folder: Path) -> dic
         files["offsets"].write(np.int64(0).tobytes())
         files["label_offsets"].write(np.int64(0).tobytes())
         for rows in results:
-            labels, label_offsets = _closed_labels(spec, rows)
+            labels, label_offsets = _label_sets(spec, rows)
             item_ids.write_batch(pa.record_batch([rows.item_ids], schema=schema))
             files["ids"].write(rows.ids.tobytes())
             files["offsets"].write((meta["tokens"] + np.cumsum(rows.lengths)).tobytes())
@@ -244,11 +261,16 @@ def _write(spec: CacheSpec, results: Iterable[EncodedRows], folder: Path) -> dic
     return meta
 
 
-def _closed_labels(
-    spec: CacheSpec, rows: EncodedRows
-) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+def _label_sets(spec: CacheSpec, rows: EncodedRows) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Label ids per row, sorted and without repetition, closed under ancestors in a tree."""
     offsets = np.concatenate([[0], np.cumsum(rows.label_counts)]).astype(np.int64)
-    return spec.hierarchy.close(rows.labels, offsets) if spec.hierarchy else (rows.labels, offsets)
+    if spec.hierarchy:
+        return spec.hierarchy.close(rows.labels, offsets)
+    owners = np.repeat(np.arange(len(rows.label_counts)), rows.label_counts)
+    pairs = np.unique(owners * spec.num_labels + rows.labels)
+    counts = np.bincount(pairs // spec.num_labels, minlength=len(rows.label_counts))
+    labels = (pairs % spec.num_labels).astype(np.int32)
+    return labels, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
 def _map(path: Path, dtype: str) -> NDArray[Any]:
