@@ -1,6 +1,8 @@
 """Counts what the report shows, from the shards as written."""
 
+import operator
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +87,7 @@ def text_figures(engine: Engine, rows: ir.Table, labels: str) -> TextFigures:
         title=rows["title"].isnull(),
         description=rows["description"].isnull(),
         bullet_points=bullets.length() == 0,
-        length=sum((part.fill_null("").length() for part in parts[1:]), parts[0].length()),
+        length=reduce(operator.add, [part.fill_null("").length() for part in parts]),
         text=text_hash(rows),
         labels=rows[labels].map(lambda label: label.cast("string")).join(ITEM),
     )

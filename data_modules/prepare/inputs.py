@@ -58,8 +58,8 @@ class Inputs:
             if options.keep:
                 numbered = self._filter(numbered, options.keep, file.label)
             if join is not None and options.join is not None:
-                require(table, options.join.on, file.label)
-                numbered = numbered.left_join(join, options.join.on)
+                require(table, options.join.keys, file.label)
+                numbered = numbered.left_join(join, options.join.keys)
             require(numbered, wanted, file.label)
             yield file, numbered.select(*wanted, "source_row")
 
@@ -74,11 +74,11 @@ class Inputs:
         """The other files' wanted columns, computed once; the keys must be unique."""
         paths = []
         for file, table in self.tables(join, f"{name}-join"):
-            require(table, join.on, file.label)
-            columns = [c for c in table.columns if c in wanted and c not in join.on]
-            paths.append(self.engine.keep(table.select(*join.on, *columns), file.label))
-        side = self.engine.kept(paths)
-        repeated = side.group_by(join.on).having(lambda t: t.count() > 1).aggregate()
+            require(table, join.keys, file.label)
+            columns = [c for c in table.columns if c in wanted and c not in join.keys]
+            paths.append(self.engine.keep(table.select(*join.keys, *columns), file.label))
+        side = self.engine.kept(paths).drop_null(join.keys)
+        repeated = side.group_by(join.keys).having(lambda t: t.count() > 1).aggregate()
         for key in self.engine.rows(repeated.limit(1)):
             raise UserError(f"{join.files}: the join key {key} stands there more than once")
         return side

@@ -40,10 +40,10 @@ class JoinOptions(FileOptions):
     """Further columns from a second set of files; rows without a partner keep them missing.
 
     Attributes:
-        on: Columns of the same name on both sides; unique together in these files.
+        keys: Columns of the same name on both sides; unique together in these files.
     """
 
-    on: list[str] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
 
 
 @dataclass
