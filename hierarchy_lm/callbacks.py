@@ -1,7 +1,6 @@
 """What every run leaves behind and shows on the way."""
 
 import os
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,7 @@ from hierarchy_lm.vocabulary import load_vocabulary
 class RunRecord(SaveConfigCallback):
     """Makes a run's folder complete: resolved configuration, tokenizer, final metrics.
 
-    The configuration goes to the logger too. ``<stage>.json`` holds the metrics that the stage ended
-    with.
+    The configuration goes to the logger too. ``<stage>.json`` holds the stage's final metrics.
     """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -99,8 +97,8 @@ class TrainingSpeed(Callback):
 class PredictionWriter(BasePredictionWriter):
     """Streams predictions to ``predictions/part-<rank>.parquet`` in the run's folder.
 
-    Columns: ``item_id``, ``labels`` (names or paths) and ``scores`` (probabilities), one row per row
-    of the split, each exactly once over all ranks.
+    Columns: ``item_id``, ``labels`` (names or paths) and ``scores`` (probabilities); one row per
+    row of the split, each exactly once over all ranks.
     """
 
     SCHEMA = pa.schema(

@@ -69,7 +69,7 @@ def load_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:  #
 
 
 class LastCheckpoint(Checkpoint):
-    """Keeps ``checkpoints/last.ckpt``: after every epoch, every few minutes, and on SIGTERM or Ctrl-C.
+    """Keeps ``checkpoints/last.ckpt``: after every epoch, every few minutes, on SIGTERM.
 
     Args:
         minutes: Longest time between two saves.

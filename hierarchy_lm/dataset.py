@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import pyarrow as pa
 
@@ -112,7 +112,15 @@ def read_task(path: Path) -> TaskInfo:
     Raises:
         UserError: If the folder holds no readable ``task.json``.
     """
-    return _read(TaskInfo, path / "task.json")
+    file = path / "task.json"
+    task = _build(TaskInfo, file, _read(file))
+    if task.kind not in get_args(TaskKind):
+        raise UserError(f"{file}: kind '{task.kind}' is none of {', '.join(get_args(TaskKind))}")
+    if not isinstance(task.labels, list) or not all(isinstance(name, str) for name in task.labels):
+        raise UserError(f"{file}: labels must be a list of names")
+    if len(task.labels) < (2 if task.kind == "binary" else 1):
+        raise UserError(f"{file}: a {task.kind} task needs more labels than {len(task.labels)}")
+    return task
 
 
 def read_dataset(path: Path) -> DatasetInfo:
@@ -121,24 +129,38 @@ def read_dataset(path: Path) -> DatasetInfo:
     Raises:
         UserError: If the folder is no dataset folder or of another schema version.
     """
-    info = _read(DatasetInfo, path / "dataset.json")
-    if info.schema_version != SCHEMA_VERSION:
+    file = path / "dataset.json"
+    content = _read(file)
+    # Before anything else is looked at: another version may have other keys.
+    version = content.get("schema_version", SCHEMA_VERSION)
+    if version != SCHEMA_VERSION:
         raise UserError(
-            f"{path}: schema version {info.schema_version}, this release reads {SCHEMA_VERSION}; "
+            f"{path}: schema version {version}, this release reads {SCHEMA_VERSION}; "
             "prepare the dataset again"
         )
-    return info
+    return _build(DatasetInfo, file, content)
 
 
 _Info = TypeVar("_Info", TaskInfo, DatasetInfo)
 
 
-def _read(kind: type[_Info], file: Path) -> _Info:
+def _read(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise UserError(
             f"{file.parent}: no {file.name} there; make it with `hlm prepare` or `hlm sample`"
         )
     try:
-        return kind(**json.loads(file.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{file}: not a valid {file.name} ({error}); make it again") from error
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{file}: no valid JSON ({error}); make it again") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{file}: holds no JSON object; make it again")
+    return content
+
+
+def _build(kind: type[_Info], file: Path, content: dict[str, Any]) -> _Info:
+    try:
+        return kind(**content)
+    except TypeError as error:
+        reason = str(error).removeprefix(f"{kind.__name__}.__init__() ")
+        raise UserError(f"{file}: {reason}; make it again") from error

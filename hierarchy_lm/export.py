@@ -20,8 +20,8 @@ tags: [hierarchy-lm, product-classification]
 
 # {name}
 
-The text encoder of a `hierarchy-lm` {version} run ({model}). The embedding of a text is the last hidden
-state of its first token, `[CLS]`, without a pooler:
+The text encoder of a `hierarchy-lm` {version} run ({model}). The embedding of a text is the last
+hidden state of its first token, `[CLS]`, without a pooler:
 
 ```python
 from transformers import AutoModel, AutoTokenizer

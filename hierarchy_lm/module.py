@@ -8,11 +8,12 @@ from typing import Any, Protocol
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
 
 from hierarchy_lm.backbones import BackboneOptions, create_backbone
 from hierarchy_lm.batches import ProductBatch
 from hierarchy_lm.errors import UserError
-from hierarchy_lm.optimizers import OptimizerOptions, build_optimizer, build_schedule
+from hierarchy_lm.optimizers import OptimizerOptions, build_optimizer, build_schedule, restore_rates
 from hierarchy_lm.vocabulary import load_vocabulary
 
 
@@ -50,6 +51,12 @@ class EncoderModule(LightningModule):
     def loss(self, batch: ProductBatch) -> Tensor:
         """Mean loss over the documents of the batch."""
 
+    def on_train_start(self) -> None:
+        """Flags win over a checkpoint: its optimiser state carries the rates it was saved with."""
+        schedule = self.lr_schedulers()
+        assert isinstance(schedule, LambdaLR)
+        restore_rates(schedule, self._configured)
+
     def on_train_batch_start(self, batch: ProductBatch, batch_idx: int) -> None:
         """Seed dropout from (seed, epoch, step, rank), so that a resumed run draws the same."""
         seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
@@ -67,6 +74,10 @@ class EncoderModule(LightningModule):
         # With a gradient scaler the fused kernel unscales by itself, too late for clipping.
         fused = self.trainer.precision not in ("16-mixed", "16")
         optimizer = build_optimizer(self.backbone, self, self.optimizer_options, fused)
+        self._configured = [
+            {"lr": group["lr"], "weight_decay": group["weight_decay"]}
+            for group in optimizer.param_groups
+        ]
         schedule = build_schedule(optimizer, self.optimizer_options, self._total_steps())
         return {
             "optimizer": optimizer,

@@ -71,7 +71,7 @@ def _decay_groups(
 def build_schedule(
     optimizer: torch.optim.Optimizer, options: OptimizerOptions, total_steps: int
 ) -> LambdaLR:
-    """Linear warm-up, then constant, or down to 0 at ``total_steps``, in a line or a half cosine."""
+    """Linear warm-up, then constant, or down to 0 at ``total_steps`` in a line or a cosine."""
     warmup_steps = math.ceil(options.warmup * total_steps)
 
     def factor(step: int) -> float:
@@ -87,3 +87,20 @@ def build_schedule(
                 return 0.5 * (1.0 + math.cos(math.pi * done))
 
     return LambdaLR(optimizer, factor)
+
+
+def restore_rates(schedule: LambdaLR, groups: list[dict[str, Any]]) -> None:
+    """Let the configured rates and decay win over those in a resumed optimiser's state.
+
+    With an unchanged configuration every number stays bit-equal.
+
+    Args:
+        schedule: The schedule at its restored step; its optimiser is changed.
+        groups: ``lr`` and ``weight_decay`` of each parameter group, as configured.
+    """
+    schedule.base_lrs = [group["lr"] for group in groups]
+    scales = [scale(schedule.last_epoch) for scale in schedule.lr_lambdas]
+    for restored, group, scale in zip(schedule.optimizer.param_groups, groups, scales, strict=True):
+        restored["initial_lr"] = group["lr"]
+        restored["lr"] = group["lr"] * scale
+        restored["weight_decay"] = group["weight_decay"]

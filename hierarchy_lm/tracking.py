@@ -27,7 +27,7 @@ def settle_loggers(trainer: Namespace, root: Path) -> None:
         options = getattr(logger, "init_args", None)
         if options is None:
             continue
-        if "save_dir" in options and options.save_dir in (None, "."):
+        if options.get("save_dir") == ".":
             options.save_dir = str(root)
         if logger.class_path.endswith("WandbLogger") and not options.offline:
             options.offline = not _wandb_online()

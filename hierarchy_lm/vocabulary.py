@@ -19,7 +19,7 @@ class Vocabulary:
         source: Folder or hub id that it was loaded from.
         tokenizer: Fast tokenizer, without truncation or padding.
         special: Ids of [CLS], [SEP] and padding.
-        size: Number of token ids, added tokens included.
+        size: One more than the highest token id, added tokens included; ids may have gaps.
     """
 
     source: str
@@ -44,27 +44,37 @@ def load_vocabulary(source: str) -> Vocabulary:
     """Load the tokenizer of a Hugging Face folder or hub id.
 
     Raises:
-        UserError: If there is none, it is no fast tokenizer, or it lacks [CLS], [SEP] or padding.
+        UserError: If there is none, it is broken, empty or no fast tokenizer, or it lacks [CLS],
+            [SEP] or padding.
     """
     from transformers import AutoTokenizer
 
     try:
         loaded = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        where = "no tokenizer there" if Path(source).is_dir() else "neither a folder nor on the hub"
+    except Exception as error:  # a broken file ends in whatever its reader stumbles over
+        where = (
+            "no readable tokenizer there"
+            if Path(source).is_dir()
+            else "neither a folder nor on the hub"
+        )
         raise UserError(
             f"tokenizer '{source}': {where} ({_first_line(error)}); "
             "give a folder with a tokenizer.json"
         ) from error
     if not loaded.is_fast:
         raise UserError(f"tokenizer '{source}': has no tokenizer.json; convert it to a fast one")
+    if not set(loaded.get_vocab()) - set(loaded.all_special_tokens):
+        # What transformers makes of a folder with a config.json alone.
+        raise UserError(
+            f"tokenizer '{source}': has no vocabulary; give a folder with a tokenizer.json"
+        )
     ids = (loaded.cls_token_id, loaded.sep_token_id, loaded.pad_token_id)
     if None in ids:
         raise UserError(f"tokenizer '{source}': lacks a [CLS], [SEP] or padding token")
     tokenizer = Tokenizer.from_str(loaded.backend_tokenizer.to_str())
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    return Vocabulary(source, tokenizer, SpecialTokens(*ids), len(loaded))
+    return Vocabulary(source, tokenizer, SpecialTokens(*ids), max(loaded.get_vocab().values()) + 1)
 
 
 def _first_line(error: Exception) -> str:

@@ -35,6 +35,8 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         return _run(argv)
     except UserError as error:
+        if os.environ.get("HLM_DEBUG"):
+            raise
         if os.environ.get("LOCAL_RANK", "0") == "0":  # once, not once per rank
             print(f"hlm: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

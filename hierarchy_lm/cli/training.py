@@ -1,27 +1,29 @@
 """`hlm fit | validate | test | predict`: LightningCLI with this project's defaults and links."""
 
-import os
+import tempfile
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import Namespace
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from data_modules import ProductDataModule, TaskDataModule  # noqa: F401  (names for the YAML)
+import data_modules.products
+import data_modules.tasks  # noqa: F401
+import hierarchy_lm.finetuning
+import hierarchy_lm.pretraining  # noqa: F401  (imported classes have short names in the YAML)
 from data_modules.datasets import dataset_path, find_dataset
-from data_modules.wordpiece import train_wordpiece
+from data_modules.wordpiece import train_wordpiece, wordpiece_folder
 from hierarchy_lm.backbones import BackboneOptions, tokenizer_source
 from hierarchy_lm.callbacks import PredictionWriter, RunRecord, TrainingSpeed
 from hierarchy_lm.checkpoints import AtomicCheckpointIO, LastCheckpoint
-from hierarchy_lm.cli.parsing import OneLineParser
+from hierarchy_lm.cli.parsing import OneLineParser, one_line
+from hierarchy_lm.cli.quiet import quieten
 from hierarchy_lm.errors import UserError
-from hierarchy_lm.finetuning import DownstreamFinetuner  # noqa: F401
-from hierarchy_lm.pretraining import SSTPretrainer  # noqa: F401
+from hierarchy_lm.progress import ProgressBar
 from hierarchy_lm.runs import find_checkpoint
-from hierarchy_lm.tracking import settle_wandb
+from hierarchy_lm.tracking import settle_loggers
 
 COMMANDS = ("fit", "validate", "test", "predict")
 
@@ -67,8 +69,12 @@ class HierarchyCLI(LightningCLI):
             parser.link_arguments(
                 ("data.init_args.dataset", "model.init_args.backbone"),
                 f"{target}.init_args.tokenizer",
-                compute_fn=tokenizer_of,
+                compute_fn=_tokenizer,
             )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:  # noqa: ANN401
+        """Parse without Lightning's warning that the arguments came from Python."""
+        self.config = parser.parse_args(args)
 
     def _parse_ckpt_path(self) -> None:
         """Leave the configuration alone: Lightning lets a checkpoint's values override flags."""
@@ -79,17 +85,27 @@ class HierarchyCLI(LightningCLI):
         root = _writable(Path(config.trainer.default_root_dir))
         if config.get("ckpt_path"):
             config.ckpt_path = str(find_checkpoint(config.ckpt_path, root))
-        settle_logger(config.trainer, root)
+        settle_loggers(config.trainer, root)
         data = config.data.init_args
         dataset = find_dataset(data.dataset)
-        backbone = BackboneOptions(**config.model.init_args.backbone.as_dict())
+        backbone = _backbone_options(config.model.init_args.backbone)
         if tokenizer_source(backbone) is None:
             train_wordpiece(dataset, backbone.vocab_size)
 
+    def instantiate_classes(self) -> None:
+        """Build model, data and trainer; a value they refuse is the user's mistake."""
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            raise UserError(one_line(str(error))) from error
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:  # noqa: ANN401
         """The trainer, with checkpoints that are whole or absent."""
-        plugins = self._get(self.config_init, "trainer.plugins") or []
+        options = self._get(self.config_init, "trainer")
+        plugins = options.plugins or []
         plugins = plugins if isinstance(plugins, list) else [plugins]
+        if options.enable_progress_bar is not False:
+            options.callbacks = [*(options.callbacks or []), ProgressBar()]
         return super().instantiate_trainer(plugins=[*plugins, AtomicCheckpointIO()], **kwargs)
 
     def after_fit(self) -> None:
@@ -99,8 +115,42 @@ class HierarchyCLI(LightningCLI):
             self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=best or None)
 
 
+def _hierarchy_file(dataset: str) -> str:
+    return str(dataset_path(dataset) / "hierarchy.parquet")
+
+
+def _task_folder(dataset: str, task: str) -> str:
+    return str(dataset_path(dataset) / "tasks" / task)
+
+
+def _tokenizer(dataset: str, backbone: Any) -> str:  # noqa: ANN401  (options or their namespace)
+    """The backbone's own tokenizer, or the place of the one trained on the dataset."""
+    options = _backbone_options(backbone)
+    own = tokenizer_source(options)
+    return own or str(wordpiece_folder(dataset_path(dataset), options.vocab_size))
+
+
+def _backbone_options(backbone: Any) -> BackboneOptions:  # noqa: ANN401
+    if isinstance(backbone, BackboneOptions):
+        return backbone
+    return BackboneOptions(**(backbone if isinstance(backbone, dict) else backbone.as_dict()))
+
+
+def _writable(root: Path) -> Path:
+    """The run root, created and tried out before any work is done."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root):
+            return root
+    except OSError as error:
+        raise UserError(
+            f"{root}: cannot write there ({error.strerror}); set trainer.default_root_dir"
+        ) from error
+
+
 def run_trainer(argv: list[str]) -> int:
     """Parse and run one of the trainer's commands. Returns the exit status."""
+    quieten()
     defaults = str(files("hierarchy_lm") / "defaults.yaml")
     cli = HierarchyCLI(
         LightningModule,
@@ -108,7 +158,6 @@ def run_trainer(argv: list[str]) -> int:
         subclass_mode_model=True,
         subclass_mode_data=True,
         save_config_callback=RunRecord,
-        save_config_kwargs={"save_to_log_dir": False},
         trainer_defaults={"callbacks": [TrainingSpeed(), PredictionWriter()]},
         seed_everything_default=0,
         parser_kwargs={command: {"default_config_files": [defaults]} for command in COMMANDS},

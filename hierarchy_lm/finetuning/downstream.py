@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torchmetrics import MeanMetric
 
 from hierarchy_lm.backbones import BackboneOptions
-from hierarchy_lm.batches import ProductBatch
+from hierarchy_lm.batches import ProductBatch, SparseTargets
 from hierarchy_lm.dataset import read_task
 from hierarchy_lm.losses import sparse_bce
 from hierarchy_lm.metrics import LabelF1
@@ -19,8 +19,8 @@ from hierarchy_lm.optimizers import OptimizerOptions
 class DownstreamFinetuner(EncoderModule):
     """Encoder, dropout and one linear layer on the last hidden state of [CLS].
 
-    The loss is cross entropy for a multi-class task, binary cross entropy for a binary or multi-label
-    one. No pre-training module is left: the encoder is all that is transferred.
+    The loss is cross entropy for a multi-class task, binary cross entropy for a binary or
+    multi-label one. No pre-training module is left: the encoder is all that is transferred.
 
     Args:
         task: Folder that holds ``task.json``; the command line takes it from the data.
@@ -83,7 +83,7 @@ class DownstreamFinetuner(EncoderModule):
     def _evaluate(self, batch: ProductBatch, stage: str) -> None:
         logits = self(batch)
         documents, labels, _ = self._decide(logits)
-        self.f1.update_pairs(documents, labels, batch.targets)
+        self.f1.update(SparseTargets(documents, labels), batch.targets)
         self.mean_loss.update(self._loss(logits, batch), len(batch.rows))
         self.log(f"{stage}/loss", self.mean_loss, batch_size=len(batch.rows))
 

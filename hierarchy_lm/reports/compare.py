@@ -1,0 +1,140 @@
+"""A table of downstream scores: tasks against what their encoders were pre-trained with."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from hierarchy_lm.errors import UserError
+from hierarchy_lm.runs import CONFIG
+
+METRICS = {
+    "test/micro_f1": "micro F1",
+    "test/macro_f1": "macro F1 (all labels)",
+    "test/macro_f1_supported": "macro F1 (labels in the test split)",
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """Test scores of one fine-tuning run."""
+
+    task: str
+    encoder: str
+    seed: int
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One metric of one task: a cell per encoder, ``None`` where no run is found."""
+
+    task: str
+    metric: str
+    cells: list[list[float] | None]
+
+
+def compare(*runs: str, output: str | None = None) -> None:
+    """Print the test scores of fine-tuning runs, task by task and encoder by encoder.
+
+    Runs of the same task and encoder (seeds) become mean and standard deviation; the last columns
+    give each encoder's gain over the first one, in points.
+
+    Args:
+        runs: Run folders, or folders with runs anywhere below them; the first run's encoder is
+            the one that others are compared with.
+        output: Markdown file to write the table to as well.
+
+    Raises:
+        UserError: If a folder holds no tested run.
+    """
+    results = [result for run in runs for result in find_results(Path(run))]
+    encoders = list(dict.fromkeys(result.encoder for result in results))
+    rows = table_rows(results, encoders)
+    Console().print(_rich_table(rows, encoders))
+    if output:
+        Path(output).write_text(_markdown(rows, encoders), encoding="utf-8")
+
+
+def find_results(folder: Path) -> list[Result]:
+    """All tested runs at or below a folder, in the order of their paths.
+
+    Raises:
+        UserError: If there is none.
+    """
+    files = sorted(folder.glob("**/test.json"))
+    if not files:
+        raise UserError(
+            f"{folder}: no tested run there (test.json); run `hlm test` or test_after_fit"
+        )
+    return [_read(file) for file in files]
+
+
+def _read(file: Path) -> Result:
+    metrics = json.loads(file.read_text(encoding="utf-8"))
+    config = yaml.safe_load((file.parent / CONFIG).read_text(encoding="utf-8"))
+    data, model = config["data"]["init_args"], config["model"]["init_args"]
+    return Result(
+        data.get("task", "hierarchy"), _encoder(model), config["seed_everything"], metrics
+    )
+
+
+def _encoder(model: dict[str, Any]) -> str:
+    backbone = model["backbone"]
+    if backbone["pretrained"] == "none":
+        return f"{backbone['name']} from scratch"
+    if backbone["pretrained"] == "hub":
+        return str(backbone["name"])
+    return Path(backbone["pretrained"]).name
+
+
+def table_rows(results: Sequence[Result], encoders: Sequence[str]) -> list[Row]:
+    """One row per task and metric."""
+    rows = []
+    for task in dict.fromkeys(result.task for result in results):
+        for metric, title in METRICS.items():
+            cells = [
+                [r.metrics[metric] for r in results if (r.task, r.encoder) == (task, encoder)]
+                for encoder in encoders
+            ]
+            rows.append(Row(task, title, [cell or None for cell in cells]))
+    return rows
+
+
+def _columns(encoders: Sequence[str]) -> list[str]:
+    return ["task", "metric", *encoders, *(f"gain of {name}" for name in encoders[1:])]
+
+
+def _values(row: Row) -> list[str]:
+    first = row.cells[0]
+    gains = [
+        f"{100 * (mean(cell) - mean(first)):+.1f}" if cell and first else "-"
+        for cell in row.cells[1:]
+    ]
+    return [row.task, row.metric, *map(_score, row.cells), *gains]
+
+
+def _score(cell: list[float] | None) -> str:
+    if cell is None:
+        return "-"
+    spread = f" ± {100 * stdev(cell):.1f} ({len(cell)} seeds)" if len(cell) > 1 else ""
+    return f"{100 * mean(cell):.1f}{spread}"
+
+
+def _rich_table(rows: Sequence[Row], encoders: Sequence[str]) -> Table:
+    table = Table(*_columns(encoders), title="Test scores in percent; gains in points")
+    for row in rows:
+        table.add_row(*_values(row))
+    return table
+
+
+def _markdown(rows: Sequence[Row], encoders: Sequence[str]) -> str:
+    columns = _columns(encoders)
+    lines = [columns, ["---"] * len(columns), *map(_values, rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -1,0 +1,98 @@
+"""Two gloo ranks against one: the same rows, gradient and scores, whole predictions."""
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from .conftest import EXPERIMENTS, TINY, hlm_process
+
+TOKENS = 512
+RANKS = {
+    1: ["--trainer.devices=1", f"--data.batch.tokens={TOKENS}", "--data.batch.documents=12"],
+    2: [
+        "--trainer.devices=2",
+        f"--data.batch.tokens={TOKENS // 2}",
+        "--data.batch.documents=6",
+        "--trainer.strategy=DDPStrategy",
+        "--trainer.strategy.process_group_backend=gloo",
+    ],
+}
+
+
+def run(*args):
+    process = hlm_process(*args, PYTHONPATH=str(Path(__file__).parent))
+    out, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, out
+
+
+def options(catalogue, world_size):
+    return [
+        *("--config", EXPERIMENTS / "sst.yaml", *TINY, "--trainer.accelerator=cpu"),
+        *RANKS[world_size],
+        f"--data.dataset={catalogue}",
+    ]
+
+
+@pytest.fixture(scope="module")
+def fitted(catalogue, tmp_path_factory):
+    """Folders of a one-rank and a two-rank run of one epoch, with what each rank saw."""
+    folders = {}
+    for world_size in RANKS:
+        folder = tmp_path_factory.mktemp("ddp") / str(world_size)
+        run(
+            "fit",
+            *options(catalogue, world_size),
+            "--trainer.callbacks+=ddp_probe.Probe",
+            f"--trainer.callbacks.folder={folder}",
+            f"--trainer.default_root_dir={folder}",
+        )
+        folders[world_size] = folder
+    return folders
+
+
+def seen(folder, rank):
+    return torch.load(folder / f"rank-{rank}.pt", weights_only=True)
+
+
+pytestmark = [pytest.mark.ddp, pytest.mark.slow]
+
+
+def test_every_labelled_row_once_per_epoch(fitted, catalogue):
+    nodes = pq.read_table(sorted((catalogue / "products").glob("train-*.parquet")))["node_ids"]
+    labelled = [row for row, ids in enumerate(nodes.to_pylist()) if ids]
+    assert sorted(seen(fitted[1], 0)["rows"]) == labelled
+    both = seen(fitted[2], 0)["rows"] + seen(fitted[2], 1)["rows"]
+    assert sorted(both) == labelled
+
+
+def test_gradient_of_two_ranks_is_that_of_one(fitted):
+    one, two = seen(fitted[1], 0)["gradients"], seen(fitted[2], 0)["gradients"]
+    assert one.keys() == two.keys()
+    for name, gradient in one.items():
+        assert torch.allclose(gradient, two[name], rtol=0, atol=1e-6), name
+
+
+def test_scores_and_predictions_do_not_depend_on_ranks(fitted, catalogue, tmp_path):
+    checkpoint = fitted[1] / "version_0" / "checkpoints" / "last.ckpt"
+    scores, parts = {}, {}
+    for world_size in RANKS:
+        root = tmp_path / str(world_size)
+        for command in ("validate", "predict"):
+            run(
+                command,
+                *options(catalogue, world_size),
+                f"--ckpt_path={checkpoint}",
+                f"--trainer.default_root_dir={root}",
+            )
+        scores[world_size] = json.loads((root / "version_0" / "validate.json").read_text())
+        files = sorted((root / "version_1" / "predictions").glob("part-*.parquet"))
+        assert len(files) == world_size
+        parts[world_size] = pq.read_table(files).sort_by("item_id")
+    assert scores[1] == pytest.approx(scores[2], abs=1e-6)
+    expected = pq.read_table(sorted((catalogue / "products").glob("test-*.parquet")))["item_id"]
+    for table in parts.values():
+        assert table["item_id"].to_pylist() == sorted(expected.to_pylist())
+    assert parts[1]["labels"].to_pylist() == parts[2]["labels"].to_pylist()

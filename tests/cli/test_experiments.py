@@ -1,0 +1,47 @@
+"""Every shipped experiment, through the command, as it stands but for the number of steps."""
+
+import pytest
+import torch
+import yaml
+
+from .conftest import EXPERIMENTS
+
+FEW = [
+    "--trainer.max_epochs=1",
+    "--trainer.limit_train_batches=2",
+    "--trainer.limit_val_batches=2",
+    "--trainer.limit_test_batches=2",
+    "--trainer.enable_progress_bar=false",
+]
+SHIPPED = sorted(EXPERIMENTS.glob("*.yaml"))
+
+
+@pytest.mark.parametrize("experiment", SHIPPED, ids=lambda path: path.stem)
+def test_runs_as_it_stands_and_again_from_its_own_config(experiment, hlm, tmp_path):
+    root = f"--trainer.default_root_dir={tmp_path / 'runs'}"
+    status, _, err = hlm("fit", "--config", experiment, *FEW, root)
+    assert status == 0, err
+    run = tmp_path / "runs" / "version_0"
+    checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    assert checkpoint["global_step"] == 2
+    status, _, err = hlm("fit", "--config", run / "config.yaml")
+    assert status == 0, err
+    again = torch.load(
+        tmp_path / "runs" / "version_1" / "checkpoints" / "last.ckpt", weights_only=True
+    )
+    for name, value in checkpoint["state_dict"].items():
+        assert torch.equal(value, again["state_dict"][name]), name
+
+
+@pytest.mark.parametrize("experiment", SHIPPED, ids=lambda path: path.stem)
+def test_print_config_round_trips(experiment, hlm, tmp_path):
+    status, first, err = hlm("fit", "--config", experiment, "--print_config")
+    assert status == 0, err
+    (tmp_path / "printed.yaml").write_text(first)
+    status, second, err = hlm("fit", "--config", tmp_path / "printed.yaml", "--print_config")
+    assert status == 0, err
+    assert yaml.safe_load(second) == yaml.safe_load(first)
+
+
+def test_experiments_are_found():
+    assert {"sst", "finetune_pc", "finetune_qp"} <= {path.stem for path in SHIPPED}

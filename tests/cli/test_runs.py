@@ -1,0 +1,115 @@
+"""What a run leaves behind, and whose value wins."""
+
+import json
+import os
+import socket
+import time
+
+import pytest
+import torch
+import yaml
+
+from .conftest import EXPERIMENTS, TINY
+
+FEW = ["--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1"]
+
+
+@pytest.fixture
+def fit(hlm, catalogue):
+    def run(*args):
+        return hlm(
+            *("fit", "--config", EXPERIMENTS / "sst.yaml", *TINY, *FEW),
+            *(f"--data.dataset={catalogue}", *args),
+        )
+
+    return run
+
+
+def read_yaml(path):
+    return yaml.safe_load(path.read_text())
+
+
+def test_two_runs_in_one_folder_do_not_clash(fit, tmp_path):
+    for run in range(2):
+        status, _, err = fit("--trainer.default_root_dir=runs")
+        assert status == 0, err
+        folder = tmp_path / "runs" / f"version_{run}"
+        assert {"config.yaml", "metrics.csv", "fit.json", "tokenizer", "checkpoints"} <= {
+            path.name for path in folder.iterdir()
+        }
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+
+def test_config_beside_the_checkpoints_is_resolved_and_in_the_logger(fit, tmp_path):
+    fit("--trainer.default_root_dir=runs", "--model.optimizer.lr=0.123")
+    run = tmp_path / "runs" / "version_0"
+    for file in ("config.yaml", "hparams.yaml"):
+        config = read_yaml(run / file)
+        assert config["model"]["init_args"]["optimizer"]["lr"] == 0.123
+        assert config["trainer"]["gradient_clip_val"] == 1.0  # from the packaged defaults
+
+
+def test_flags_win_over_a_checkpoint(fit, tmp_path):
+    fit("--trainer.default_root_dir=runs", "--model.optimizer.lr=0.001")
+    status, _, err = fit(
+        "--trainer.default_root_dir=runs",
+        "--ckpt_path=last",
+        "--model.optimizer.lr=0.5",
+        "--model.optimizer.schedule=constant",
+        "--model.optimizer.warmup=0",
+        "--trainer.max_epochs=2",
+    )
+    assert status == 0, err
+    checkpoint = torch.load(
+        tmp_path / "runs" / "version_1" / "checkpoints" / "last.ckpt", weights_only=True
+    )
+    assert checkpoint["global_step"] == 4
+    assert {group["lr"] for group in checkpoint["optimizer_states"][0]["param_groups"]} == {0.5}
+    assert checkpoint["hyper_parameters"]["optimizer"]["lr"] == 0.5
+
+
+def test_metrics_file_is_what_validation_says(fit, hlm, catalogue, tmp_path):
+    fit("--trainer.default_root_dir=runs", "--trainer.limit_val_batches=1.0")
+    status, _, err = hlm(
+        *("validate", "--config", tmp_path / "runs/version_0/config.yaml"),
+        "--ckpt_path=last",
+    )
+    assert status == 0, err
+    fitted = json.loads((tmp_path / "runs/version_0/fit.json").read_text())
+    validated = json.loads((tmp_path / "runs/version_1/validate.json").read_text())
+    assert validated
+    for name, value in validated.items():
+        assert fitted[name] == pytest.approx(value, abs=1e-6)
+
+
+def wandb_runs(folder):
+    return sorted((folder / "wandb").glob("offline-run-*"))
+
+
+def test_wandb_offline(fit, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    for _ in range(2):
+        status, _, err = fit(
+            "--trainer.default_root_dir=runs",
+            "--trainer.logger=WandbLogger",
+            "--trainer.logger.offline=true",
+            "--trainer.logger.project=shop",
+        )
+        assert status == 0, err
+    assert len(wandb_runs(tmp_path / "runs")) == 2
+    configs = list((tmp_path / "runs" / "shop").glob("*/config.yaml"))
+    assert len(configs) == 2
+    assert len(list((tmp_path / "runs" / "shop").glob("*/checkpoints/last.ckpt"))) == 2
+
+
+def test_unreachable_wandb_delays_by_seconds(fit, tmp_path, monkeypatch):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    status, _, err = fit("--trainer.default_root_dir=runs", "--trainer.logger=WandbLogger")
+    assert status == 0, err
+    assert "logging offline" in err
+    assert len(wandb_runs(tmp_path / "runs")) == 1
