@@ -1,9 +1,12 @@
 """Downstream tasks: a product, or a query and a product, with task labels."""
 
-from data_modules.base import Source, Split, TokenDataModule, cache_folder
+import numpy as np
+
+from data_modules.base import STAGE_SPLITS, Source, Split, TokenDataModule, cache_folder
 from data_modules.batching import BatchOptions
 from data_modules.datasets import find_dataset
 from hierarchy_lm.dataset import TASK_SCHEMA, read_task
+from hierarchy_lm.errors import UserError
 from hierarchy_lm.text import TextOptions
 
 
@@ -44,3 +47,24 @@ class TaskDataModule(TokenDataModule):
             pair=info.pair,
         )
         super().__init__(source, tokenizer, text, batch, num_workers, predict_split)
+        self.kind = info.kind
+
+    def setup(self, stage: str) -> None:
+        """Open the token caches of the stage's splits and check the number of labels.
+
+        Raises:
+            UserError: If a row of a binary or multi-class task does not have exactly one label;
+                to predict it may have none.
+        """
+        super().setup(stage)
+        if self.kind == "multilabel":
+            return
+        for split in STAGE_SPLITS.get(stage, []):
+            store = self.stores[split]
+            wrong = np.flatnonzero(store.label_counts != 1)
+            if len(wrong):
+                item = store.item_ids(wrong[:1])[0].as_py()
+                raise UserError(
+                    f"{self.source.folder}: {split} item '{item}' has "
+                    f"{store.label_counts[wrong[0]]} labels, a {self.kind} task needs exactly one"
+                )

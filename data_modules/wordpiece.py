@@ -1,10 +1,11 @@
 """Training a WordPiece tokenizer on a dataset, for backbones built from scratch."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import pyarrow as pa
+import numpy as np
 import pyarrow.parquet as pq
 from filelock import FileLock
 from tokenizers import (
@@ -17,12 +18,14 @@ from tokenizers import (
     trainers,
 )
 
+from data_modules.columns import read_row_groups
 from data_modules.shards import Shard, find_shards
 from hierarchy_lm.dataset import PRODUCT_SCHEMA, TASK_SCHEMA
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.text import TextOptions, clean
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+TEXTS = ["title", "description", "bullet_points", "query"]
 TRAINING_ROWS = 500_000
 BATCH_ROWS = 5_000
 
@@ -47,11 +50,12 @@ def train_wordpiece(dataset: Path, vocab_size: int) -> Path:
     folder = wordpiece_folder(dataset, vocab_size)
     if folder.is_dir():
         return folder
+    shards = _training_shards(dataset)
     try:
         folder.parent.mkdir(exist_ok=True)
         with FileLock(folder.with_suffix(".lock")):
             if not folder.is_dir():
-                _train(_training_shards(dataset), vocab_size, folder)
+                _save(_train(shards, vocab_size), folder)
     except OSError as error:
         raise UserError(
             f"{folder.parent}: cannot write the tokenizer ({error.strerror}); make the dataset "
@@ -69,31 +73,65 @@ def _training_shards(dataset: Path) -> list[Shard]:
     return [shard for task in tasks for shard in find_shards(task, "train", TASK_SCHEMA, ["title"])]
 
 
-def _train(shards: list[Shard], vocab_size: int, folder: Path) -> None:
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+def _train(shards: list[Shard], vocab_size: int) -> Tokenizer:
+    tokenizer = _untrained({})
+    alphabet = _alphabet(shards, tokenizer, vocab_size // 4)
+    # The trainer numbers continuations in the order of a randomly seeded hash map, and breaks the
+    # ties of its merges by number. As special tokens they are numbered before it looks at any text.
+    continuations = [f"##{sign}" for sign in alphabet if _continues_words(tokenizer, sign)]
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[*SPECIAL_TOKENS, *continuations],
+        initial_alphabet=alphabet,
+        limit_alphabet=len(alphabet),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_texts(shards), trainer)
+    return _untrained(tokenizer.get_vocab())  # without the continuations' role as special tokens
+
+
+def _untrained(vocabulary: dict[str, int]) -> Tokenizer:
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=False)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    tokenizer.train_from_iterator(
-        _texts(shards),
-        trainers.WordPieceTrainer(
-            vocab_size=vocab_size, special_tokens=SPECIAL_TOKENS, show_progress=False
-        ),
-    )
-    cls, sep = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", cls), ("[SEP]", sep)],
-    )
-    _save(tokenizer, folder)
+    if vocabulary:
+        special = [(name, vocabulary[name]) for name in ("[CLS]", "[SEP]")]
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=special
+        )
+    return tokenizer
+
+
+def _alphabet(shards: list[Shard], tokenizer: Tokenizer, most: int) -> list[str]:
+    """The most frequent characters after normalisation, spaces left out."""
+    counts: Counter[int] = Counter()
+    for texts in _texts(shards):
+        normal = tokenizer.normalizer.normalize_str(" ".join(texts))
+        codes, found = np.unique(
+            np.frombuffer(normal.encode("utf-32-le"), dtype="<u4"), return_counts=True
+        )
+        counts.update(dict(zip(codes.tolist(), found.tolist(), strict=True)))
+    signs = sorted(counts, key=lambda code: (-counts[code], code))
+    alphabet = [chr(code) for code in signs if not chr(code).isspace()][:most]
+    if not alphabet:
+        raise UserError(
+            f"{shards[0].path.parent}: no text in {', '.join(TEXTS)} to train a tokenizer on"
+        )
+    return alphabet
+
+
+def _continues_words(tokenizer: Tokenizer, sign: str) -> bool:
+    """Whether a character is part of words, unlike punctuation and Chinese characters."""
+    normal = tokenizer.normalizer.normalize_str(f"a{sign}")
+    return len(tokenizer.pre_tokenizer.pre_tokenize_str(normal)) == 1
 
 
 def _save(tokenizer: Tokenizer, folder: Path) -> None:
     from transformers import PreTrainedTokenizerFast
 
     names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
-    wrapped = PreTrainedTokenizerFast(
+    wrapped = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer, **dict(zip(names, SPECIAL_TOKENS, strict=True))
     )
     temporary = folder.with_suffix(".tmp")
@@ -104,15 +142,12 @@ def _save(tokenizer: Tokenizer, folder: Path) -> None:
 def _texts(shards: list[Shard]) -> Iterator[list[str]]:
     rows = 0
     for shard in shards:
-        with pq.ParquetFile(shard.path) as file:
-            present = set(file.schema_arrow.names)
-            columns = [
-                n for n in ("title", "description", "bullet_points", "query") if n in present
-            ]
-            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns):
-                table = pa.Table.from_batches([batch])
-                for name in columns:
-                    yield clean(table[name], TextOptions()).to_pylist()
-                rows += len(batch)
-                if rows >= TRAINING_ROWS:
-                    return
+        columns = [name for name in TEXTS if name in pq.read_schema(shard.path).names]
+        for group in range(shard.num_row_groups):
+            table, _ = read_row_groups(shard.path, [group], columns)
+            for start in range(0, len(table), BATCH_ROWS):
+                part = table.slice(start, BATCH_ROWS)
+                yield from (clean(part[name], TextOptions()).to_pylist() for name in columns)
+            rows += len(table)
+            if rows >= TRAINING_ROWS:
+                return
