@@ -82,7 +82,7 @@ def test_backbones_from_scratch_need_no_word_about_weights(name, no_network):
 
 @pytest.mark.parametrize("name", ["mini", "tiny"])
 def test_weights_nobody_published_are_an_error(name):
-    with pytest.raises(UserError, match="no published weights; set backbone.pretrained to none"):
+    with pytest.raises(UserError, match=r"no published weights; set backbone.pretrained to none"):
         create_backbone(BackboneOptions(name, "hub"), 100, 0)
 
 
