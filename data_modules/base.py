@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -93,6 +93,8 @@ class TokenDataModule(LightningDataModule):
         self.batch = batch
         self.num_workers = num_workers
         self.predict_split = predict_split
+        self.max_length = text.max_length
+        self.num_segments = text.num_segments(source.pair)
         self.stores: dict[str, TokenStore] = {}
 
     def setup(self, stage: str) -> None:
@@ -142,7 +144,8 @@ class TokenDataModule(LightningDataModule):
         if self.trainer is None:
             return 0
         # Not `completed`: it lags by one in a checkpoint that was saved at the end of a batch.
-        done = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed
+        current: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        done = int(current.processed)
         return done if done < self.num_train_batches else 0
 
     @property

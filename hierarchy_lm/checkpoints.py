@@ -118,5 +118,5 @@ class LastCheckpoint(Checkpoint):
 
 def _at_optimizer_step(trainer: Trainer) -> bool:
     """False between two optimiser steps, where a checkpoint would lose accumulated gradients."""
-    done = trainer.fit_loop.epoch_loop.batch_progress.current.processed
-    return done % trainer.accumulate_grad_batches == 0
+    current: Any = trainer.fit_loop.epoch_loop.batch_progress.current
+    return int(current.processed) % trainer.accumulate_grad_batches == 0

@@ -112,9 +112,9 @@ def _card(folder: Path, checkpoint: dict[str, Any]) -> str:
     return CARD.format(
         name=folder.name,
         version=__version__,
-        model=checkpoint.get("model_class", "unknown model"),
+        model=checkpoint["model_class"],
         steps=checkpoint["global_step"],
-        max_length=checkpoint.get("max_length", "unknown"),
+        max_length=checkpoint["max_length"],
     )
 
 

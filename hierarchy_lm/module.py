@@ -18,7 +18,15 @@ from hierarchy_lm.vocabulary import load_vocabulary
 
 
 class TrainingData(Protocol):
-    """What a model asks of its DataModule."""
+    """What a model asks of its DataModule.
+
+    Attributes:
+        max_length: Longest text in tokens.
+        num_segments: Segment ids in use.
+    """
+
+    max_length: int
+    num_segments: int
 
     @property
     def num_train_batches(self) -> int:
@@ -50,6 +58,29 @@ class EncoderModule(LightningModule):
     @abstractmethod
     def loss(self, batch: ProductBatch) -> Tensor:
         """Mean loss over the documents of the batch."""
+
+    @property
+    def data(self) -> TrainingData:
+        """The DataModule of the run."""
+        return self.trainer.datamodule  # type: ignore[attr-defined, no-any-return]
+
+    def setup(self, stage: str) -> None:
+        """Check that the encoder can read the data's texts.
+
+        Raises:
+            UserError: If they are too long or have too many segments.
+        """
+        if self.data.max_length > self.backbone.max_length:
+            raise UserError(
+                f"data.text.max_length is {self.data.max_length}, but the backbone reads at most "
+                f"{self.backbone.max_length} tokens; lower it"
+            )
+        # 0 segments: the encoder, ModernBERT say, ignores them.
+        if 0 < self.backbone.num_segments < self.data.num_segments:
+            raise UserError(
+                f"the texts have {self.data.num_segments} segments, the backbone knows "
+                f"{self.backbone.num_segments}; set model.backbone.num_segments"
+            )
 
     def on_train_start(self) -> None:
         """Flags win over a checkpoint: its optimiser state carries the rates it was saved with."""
@@ -88,8 +119,7 @@ class EncoderModule(LightningModule):
         # Not trainer.estimated_stepping_batches: it starts the loaders before a resumed run knows
         # where it stopped.
         trainer = self.trainer
-        data: TrainingData = trainer.datamodule  # type: ignore[attr-defined]
-        batches = data.num_train_batches
+        batches = self.data.num_train_batches
         limit = trainer.limit_train_batches
         batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
         steps = -(-batches // trainer.accumulate_grad_batches) * (trainer.max_epochs or 1)
@@ -110,6 +140,8 @@ class EncoderModule(LightningModule):
         checkpoint["hyper_parameters"] = _plain(dict(checkpoint.get("hyper_parameters", {})))
         checkpoint["encoder_config"] = self.backbone.config_dict
         checkpoint["fingerprints"] = dict(self.fingerprints)
+        checkpoint["model_class"] = type(self).__name__
+        checkpoint["max_length"] = self.data.max_length
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another tree, tokenizer or task.

@@ -16,7 +16,7 @@ class ProgressBar(RichProgressBar):
         metrics = super().get_metrics(trainer, pl_module)
         return {
             name.removeprefix("train/").replace("tokens_per_second", "tokens/s"): form.format(
-                float(metrics[name])
+                float(metrics[name])  # type: ignore[arg-type]
             )
             for name, form in SHOWN.items()
             if name in metrics

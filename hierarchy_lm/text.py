@@ -51,6 +51,12 @@ class TextOptions:
         if self.max_length < len(self.fields) + 3:
             raise ValueError(f"text.max_length {self.max_length} leaves no room for tokens")
 
+    def num_segments(self, pair: bool) -> int:
+        """Distinct segment ids, with or without a query in front."""
+        if self.segments == "fields":
+            return len(self.fields)
+        return 2 if pair else 1
+
 
 class SpecialTokens(NamedTuple):
     """Ids that frame a sequence."""
@@ -99,9 +105,7 @@ class ProductTokenizer:
     @property
     def num_segments(self) -> int:
         """S, the number of distinct segment ids written."""
-        if self.options.segments == "fields":
-            return len(self.options.fields)
-        return 2 if self.pair else 1
+        return self.options.num_segments(self.pair)
 
     def encode(self, columns: pa.Table) -> TokenRows:
         """Token rows of a table that has the text fields (and ``query`` for pairs)."""

@@ -15,7 +15,7 @@ import hierarchy_lm.finetuning
 import hierarchy_lm.pretraining  # noqa: F401  (imported classes have short names in the YAML)
 from data_modules.datasets import dataset_path, find_dataset
 from data_modules.wordpiece import train_wordpiece, wordpiece_folder
-from hierarchy_lm.backbones import BackboneOptions, tokenizer_source
+from hierarchy_lm.backbones import BackboneOptions, check_backbone, tokenizer_source
 from hierarchy_lm.callbacks import PredictionWriter, RunRecord, TrainingSpeed
 from hierarchy_lm.checkpoints import AtomicCheckpointIO, LastCheckpoint
 from hierarchy_lm.cli.parsing import OneLineParser, one_line
@@ -89,6 +89,7 @@ class HierarchyCLI(LightningCLI):
         data = config.data.init_args
         dataset = find_dataset(data.dataset)
         backbone = _backbone_options(config.model.init_args.backbone)
+        check_backbone(backbone)
         if tokenizer_source(backbone) is None:
             train_wordpiece(dataset, backbone.vocab_size)
 
@@ -111,7 +112,7 @@ class HierarchyCLI(LightningCLI):
     def after_fit(self) -> None:
         """Test the best checkpoint if asked to."""
         if self.config.fit.test_after_fit and not self.trainer.received_sigterm:
-            best = self.trainer.checkpoint_callback.best_model_path
+            best = self._get(self.config_init, "best_checkpoint").best_model_path
             self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=best or None)
 
 

@@ -56,7 +56,8 @@ class DownstreamFinetuner(EncoderModule):
 
     def forward(self, batch: ProductBatch) -> Tensor:
         """Logits ``(B, labels)``, or ``(B, 1)`` for a binary task."""
-        return self.head(self.dropout(self.backbone(batch.tokens)))
+        logits: Tensor = self.head(self.dropout(self.backbone(batch.tokens)))
+        return logits
 
     def loss(self, batch: ProductBatch) -> Tensor:
         """Mean over documents of the task's loss."""

@@ -63,11 +63,13 @@ class SSTPretrainer(EncoderModule):
 
     def forward(self, batch: ProductBatch) -> Tensor:
         """Logits of all nodes, ``(B, C)``, one level after the other."""
-        return self.structural(self.backbone(batch.tokens))
+        logits: Tensor = self.structural(self.backbone(batch.tokens))
+        return logits
 
     def loss(self, batch: ProductBatch) -> Tensor:
         """Sum over levels of the BCE against the nodes of the path (SST, Section IV-B)."""
-        return self.path_loss(self(batch), batch.targets)
+        loss: Tensor = self.path_loss(self(batch), batch.targets)
+        return loss
 
     def validation_step(self, batch: ProductBatch, batch_idx: int) -> None:
         """Count for per-level micro-F1."""

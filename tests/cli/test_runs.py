@@ -1,9 +1,7 @@
 """What a run leaves behind, and whose value wins."""
 
 import json
-import os
 import socket
-import time
 
 import pytest
 import torch
