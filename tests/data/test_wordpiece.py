@@ -86,10 +86,13 @@ def test_frequent_words_become_one_token_and_case_does_not_matter(dataset):
     assert frame.type_ids == [0, 0, 0, 1, 1]
 
 
-@pytest.mark.parametrize("letters", ["abcdefghij", "abc" + "".join(map(chr, range(0x400, 0x480)))])
-def test_two_processes_train_the_same_tokenizer(dataset, letters):
+EQUALLY_RARE = [{"title": "".join(map(chr, range(0x430, 0x4A0)))}] * 3
+
+
+@pytest.mark.parametrize("rows", [products(), EQUALLY_RARE], ids=["words", "equally rare signs"])
+def test_two_processes_train_the_same_tokenizer(dataset, rows):
     """Also where more characters occur than fit: which ones stay must not be left to chance."""
-    dataset.products(products(letters))
+    dataset.products(rows)
     folder, trained = wordpiece_folder(dataset.path, 200), []
     for number, threads in enumerate(["1", "2"]):
         environment = os.environ | {"RAYON_NUM_THREADS": threads, "PYTHONHASHSEED": str(number)}
