@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from data_modules.sample import default_sample, default_sample_path
+from hierarchy_lm.dataset import read_dataset
 from hierarchy_lm.errors import UserError
 
 SAMPLE = "sample"
@@ -17,7 +18,7 @@ def find_dataset(name: str) -> Path:
     """Folder of a dataset that exists; the sample is generated on first use.
 
     Raises:
-        UserError: If there is no such folder.
+        UserError: If there is no such folder, or no dataset in it.
     """
     if name == SAMPLE:
         return default_sample()
@@ -27,4 +28,5 @@ def find_dataset(name: str) -> Path:
             f"dataset '{name}': no such folder; make one with `hlm prepare` or `hlm sample`, "
             "or use dataset: sample"
         )
+    read_dataset(folder)
     return folder

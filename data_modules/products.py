@@ -3,7 +3,7 @@
 from data_modules.base import Source, Split, TokenDataModule, cache_folder
 from data_modules.batching import BatchOptions
 from data_modules.datasets import find_dataset
-from hierarchy_lm.dataset import PRODUCT_SCHEMA, read_dataset
+from hierarchy_lm.dataset import PRODUCT_SCHEMA
 from hierarchy_lm.hierarchy import Hierarchy
 from hierarchy_lm.text import TextOptions
 
@@ -34,7 +34,6 @@ class ProductDataModule(TokenDataModule):
         predict_split: Split = "test",
     ) -> None:
         folder = find_dataset(dataset)
-        read_dataset(folder)
         hierarchy = Hierarchy.from_parquet(folder / "hierarchy.parquet")
         source = Source(
             folder=folder / "products",

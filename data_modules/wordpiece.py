@@ -132,7 +132,9 @@ def _save(tokenizer: Tokenizer, folder: Path) -> None:
 
     names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
     wrapped = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=tokenizer, **dict(zip(names, SPECIAL_TOKENS, strict=True))
+        tokenizer_object=tokenizer,
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+        **dict(zip(names, SPECIAL_TOKENS, strict=True)),
     )
     temporary = folder.with_suffix(".tmp")
     wrapped.save_pretrained(temporary)

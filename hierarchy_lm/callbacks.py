@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 from lightning.pytorch.cli import SaveConfigCallback
@@ -37,7 +38,7 @@ class RunRecord(SaveConfigCallback):
         if isinstance(pl_module, EncoderModule):
             load_vocabulary(pl_module.tokenizer).save(folder / TOKENIZER)
         for logger in trainer.loggers:
-            logger.log_hyperparams(self.config.as_dict())
+            logger.log_hyperparams(yaml.safe_load(config))
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write ``fit.json``."""

@@ -1,9 +1,9 @@
 """Weights & Biases without letting it hold up or end a run."""
 
+import netrc
 import os
 import socket
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlparse
 
 from jsonargparse import Namespace
@@ -36,24 +36,27 @@ def settle_loggers(trainer: Namespace, root: Path) -> None:
 def _wandb_online() -> bool:
     if os.environ.get("WANDB_MODE") in ("offline", "disabled", "dryrun"):
         return True  # wandb obeys the variable by itself
-    if not _has_api_key():
+    url = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai"))
+    host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
+    if not _has_api_key(host):
         rank_zero_warn("wandb: no API key; logging offline (upload later with `wandb sync`)")
         return False
-    url = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai"))
-    port = url.port or (443 if url.scheme == "https" else 80)
     try:
-        socket.create_connection((url.hostname or "", port), PROBE_SECONDS).close()
+        socket.create_connection((host, port), PROBE_SECONDS).close()
     except OSError as error:
         rank_zero_warn(
-            f"wandb: {url.hostname} does not answer ({error}); logging offline (upload later with "
+            f"wandb: {host} does not answer ({error}); logging offline (upload later with "
             "`wandb sync`)"
         )
         return False
     return True
 
 
-def _has_api_key() -> bool:
-    import wandb
-
-    settings: Any = wandb.setup().settings
-    return bool(os.environ.get("WANDB_API_KEY") or settings.api_key or wandb.api.api_key)
+def _has_api_key(host: str) -> bool:
+    # Not by asking wandb: it would fix its settings before the logger can set its mode.
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    try:
+        return netrc.netrc().authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False

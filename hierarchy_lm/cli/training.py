@@ -8,6 +8,7 @@ from typing import Any
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 import data_modules.products
 import data_modules.tasks  # noqa: F401
@@ -111,7 +112,7 @@ class HierarchyCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Test the best checkpoint if asked to."""
-        if self.config.fit.test_after_fit and not self.trainer.received_sigterm:
+        if self.config.fit.test_after_fit:
             best = self._get(self.config_init, "best_checkpoint").best_model_path
             self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=best or None)
 
@@ -153,16 +154,19 @@ def run_trainer(argv: list[str]) -> int:
     """Parse and run one of the trainer's commands. Returns the exit status."""
     quieten()
     defaults = str(files("hierarchy_lm") / "defaults.yaml")
-    cli = HierarchyCLI(
-        LightningModule,
-        LightningDataModule,
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        save_config_callback=RunRecord,
-        trainer_defaults={"callbacks": [TrainingSpeed(), PredictionWriter()]},
-        seed_everything_default=0,
-        parser_kwargs={command: {"default_config_files": [defaults]} for command in COMMANDS},
-        auto_configure_optimizers=False,
-        args=argv,
-    )
-    return 143 if cli.trainer.received_sigterm else 0
+    try:
+        HierarchyCLI(
+            LightningModule,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=RunRecord,
+            trainer_defaults={"callbacks": [TrainingSpeed(), PredictionWriter()]},
+            seed_everything_default=0,
+            parser_kwargs={command: {"default_config_files": [defaults]} for command in COMMANDS},
+            auto_configure_optimizers=False,
+            args=argv,
+        )
+    except SIGTERMException:
+        return 143  # Lightning's own status is 0, as if the run were finished
+    return 0
