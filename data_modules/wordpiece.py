@@ -105,15 +105,17 @@ def _untrained(vocabulary: dict[str, int]) -> Tokenizer:
 
 def _alphabet(shards: list[Shard], tokenizer: Tokenizer, most: int) -> list[str]:
     """The most frequent characters after normalisation, spaces left out."""
-    counts: Counter[int] = Counter()
+    raw: Counter[int] = Counter()
     for texts in _texts(shards):
-        normal = tokenizer.normalizer.normalize_str(" ".join(texts))
-        codes, found = np.unique(
-            np.frombuffer(normal.encode("utf-32-le"), dtype="<u4"), return_counts=True
-        )
-        counts.update(dict(zip(codes.tolist(), found.tolist(), strict=True)))
-    signs = sorted(counts, key=lambda code: (-counts[code], code))
-    alphabet = [chr(code) for code in signs if not chr(code).isspace()][:most]
+        codes = np.frombuffer("".join(texts).encode("utf-32-le"), dtype="<u4")
+        values, found = np.unique(codes, return_counts=True)
+        raw.update(dict(zip(values.tolist(), found.tolist(), strict=True)))
+    counts: Counter[str] = Counter()
+    for code, count in raw.items():  # the normaliser looks at characters one by one, and is slow
+        for sign in tokenizer.normalizer.normalize_str(chr(code)):
+            counts[sign] += count
+    signs = sorted(counts, key=lambda sign: (-counts[sign], sign))
+    alphabet = [sign for sign in signs if not sign.isspace()][:most]
     if not alphabet:
         raise UserError(
             f"{shards[0].path.parent}: no text in {', '.join(TEXTS)} to train a tokenizer on"
