@@ -1,0 +1,50 @@
+"""``python -m benchmarks [NAME ...]``: run benchmarks, print their tables and keep them."""
+
+import argparse
+import importlib
+import os
+from pathlib import Path
+
+BENCHMARKS = {
+    "data_path": "rows/s from Parquet shards to padded batches, against Hugging Face datasets",
+    "nodes_30k": "loss, metric and memory at 30,000 nodes, against dense targets",
+    "scale": "peak memory of hlm sample, hlm prepare and the token cache on 1,000,000 items",
+    "optimizer_step": "fused AdamW against the default",
+}
+RESULTS = Path(__file__).parent / "results"
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
+
+
+def main() -> None:
+    options = _parse()
+    os.environ.update(ENVIRONMENT)  # read when torch, tokenizers and datasets are imported
+    from benchmarks.report import write_report
+
+    options.output.mkdir(parents=True, exist_ok=True)
+    for name in options.names or BENCHMARKS:
+        report = importlib.import_module(f"benchmarks.{name}").run(quick=options.quick)
+        command = f"python -m benchmarks {name}" + (" --quick" if options.quick else "")
+        print(write_report(report, options.output / f"{name}.md", command), flush=True)
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Benchmarks (all of them by default):\n"
+        + "\n".join(f"  {name:<16}{text}" for name, text in BENCHMARKS.items()),
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="which ones to run")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: seconds, no real figures")
+    parser.add_argument(
+        "--output", type=Path, default=RESULTS, help="folder of the results (benchmarks/results)"
+    )
+    options = parser.parse_args()
+    unknown = sorted(set(options.names) - set(BENCHMARKS))
+    if unknown:
+        parser.error(f"unknown benchmark '{unknown[0]}'; use one of {', '.join(BENCHMARKS)}")
+    return options
+
+
+if __name__ == "__main__":
+    main()

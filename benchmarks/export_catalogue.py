@@ -1,0 +1,34 @@
+"""A dataset folder turned back into what a shop would export, to be prepared again."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+COLUMNS = ["item_id", "title", "description", "bullet_points", "weight", "locale", "node_ids"]
+
+
+def export_catalogue(dataset: Path, output: Path) -> None:
+    """Write the products of all splits with their category paths as lists of texts.
+
+    Args:
+        dataset: A dataset folder.
+        output: Folder of the Parquet files, one per shard.
+    """
+    output.mkdir()
+    paths = pq.read_table(dataset / "hierarchy.parquet", columns=["path"])["path"].combine_chunks()
+    for shard in sorted((dataset / "products").glob("*.parquet")):
+        with pq.ParquetFile(shard) as file:
+            schema = file.schema_arrow
+            types = {name: schema.field(name).type for name in COLUMNS[:-1]}
+            written = pa.schema([*types.items(), ("categories", pa.list_(pa.string()))])
+            with pq.ParquetWriter(output / shard.name, written) as writer:
+                for batch in file.iter_batches(columns=COLUMNS):
+                    writer.write_batch(_with_paths(batch, paths, written))
+
+
+def _with_paths(batch: pa.RecordBatch, paths: pa.Array, schema: pa.Schema) -> pa.RecordBatch:
+    nodes = batch.column("node_ids")
+    categories = pa.ListArray.from_arrays(nodes.offsets, paths.take(nodes.values))
+    columns = [*(batch.column(name) for name in COLUMNS[:-1]), categories]
+    return pa.record_batch(columns, schema=schema)
