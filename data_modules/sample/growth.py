@@ -164,11 +164,11 @@ def _refined(vocabulary: Vocabulary, draft: Draft, value: int, locales: int) -> 
 
 
 def next_facet(vocabulary: Vocabulary, draft: Draft, rng: np.random.Generator) -> int:
-    """One of the first three facets that the path has not used yet, -1 if none is left."""
+    """One of the first three suitable facets that the path has not used, -1 if none is left."""
     used = facets_of(vocabulary, draft.values)
-    unused = [
-        facet for facet in vocabulary.departments[draft.department].facets if facet not in used
-    ]
+    suitable = vocabulary.types[draft.product_type].facets
+    order = vocabulary.departments[draft.department].facets
+    unused = [facet for facet in order if facet in suitable and facet not in used]
     return unused[int(rng.integers(min(3, len(unused))))] if unused else -1
 
 

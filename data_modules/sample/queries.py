@@ -21,6 +21,8 @@ QUERY_TASK = TaskInfo(
 )
 SHARES = np.array([0.68, 0.20, 0.02, 0.08]) / 0.98
 """Of the labels, as in Samel et al., Section V-B, who print 98 % together."""
+OTHER_VALUE = 0.3
+"""Share of the substitutes that differ in what was asked for; the others are of another type."""
 PER_QUERY = 4
 """Products judged for one query."""
 EXACT, SUBSTITUTE, COMPLEMENT, IRRELEVANT = range(4)
@@ -56,7 +58,7 @@ def _offered(
     market: Market, asked: Specs, queried: Ints, labels: Ints, rng: np.random.Generator
 ) -> Specs:
     """The products that stand in the labelled relation to what was asked for."""
-    swapped = (queried >= 0) & (rng.random(len(labels)) < 0.5)
+    swapped = (queried >= 0) & (rng.random(len(labels)) < OTHER_VALUE)
     product = asked.merged(
         _with_other_value(market.vocabulary, asked, queried, rng), (labels == SUBSTITUTE) & swapped
     )
@@ -109,5 +111,5 @@ def _of_types(market: Market, asked: Specs, types: Ints, rng: np.random.Generato
     same = departments == asked.departments
     values = np.where(same[:, None], asked.values, -1)
     chances = np.full(values.shape, EXTRA_VALUES)
-    stated = market.stated(departments, values, chances, rng)
+    stated = market.stated(departments, types, values, chances, rng)
     return Specs(**{**vars(asked), "types": types, "departments": departments, "values": stated})

@@ -73,6 +73,7 @@ class Market:
         self._cumulated = np.cumsum(shares, axis=1)
         self._value_starts = vocabulary.value_starts
         self._slot_facets = vocabulary.slot_facets
+        self._suitable = vocabulary.suitable_slots
 
     def locales(self, count: int, rng: np.random.Generator) -> Ints:
         """Locale of each product."""
@@ -119,7 +120,7 @@ class Market:
         departments = tree.departments[nodes]
         values = tree.values[nodes]
         is_split = np.arange(SLOTS) == tree.split_slots[nodes][:, None]
-        values = self.stated(departments, values, EXTRA_VALUES * ~is_split, rng)
+        values = self.stated(departments, types, values, EXTRA_VALUES * ~is_split, rng)
         refines = (second >= 0) & (tree.last_slots[second] >= 0)
         slots = np.where(refines, tree.last_slots[second], -1)
         return Specs(
@@ -133,14 +134,20 @@ class Market:
         )
 
     def stated(
-        self, departments: Ints, values: Ints, chances: Floats, rng: np.random.Generator
+        self,
+        departments: Ints,
+        types: Ints,
+        values: Ints,
+        chances: Floats,
+        rng: np.random.Generator,
     ) -> Ints:
-        """The facet values with gaps filled at random, each with its chance."""
+        """The facet values with gaps of suitable facets filled at random, each with its chance."""
         facets = self._slot_facets[departments]  # (n, SLOTS)
         starts, stops = self._value_starts[facets], self._value_starts[facets + 1]
         uniform = rng.random((2, *values.shape))
         drawn = starts + (uniform[0] * (stops - starts)).astype(np.int64)
-        return np.where((values < 0) & (uniform[1] < chances), drawn, values)
+        gaps = (values < 0) & self._suitable[types]
+        return np.where(gaps & (uniform[1] < chances), drawn, values)
 
 
 def roots_of(tree: SampleTree) -> Ints:

@@ -18,6 +18,9 @@ from hierarchy_lm.dataset import TASK_SCHEMA, TaskInfo
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
+LABEL_ZIPF = 0.7
+"""Skew of the labels inside the head and the tail of a task."""
+
 
 @dataclass(frozen=True)
 class Scheme:
@@ -40,7 +43,7 @@ def schemes(vocabulary: Vocabulary, tree: SampleTree) -> list[Scheme]:
     """The tasks of a tree; one with fewer than two labels is left out."""
     rows = range(tree.hierarchy.num_nodes)
     found = [
-        _scheme("product_categorisation", [_form(vocabulary, tree, n) for n in rows], 0.85, 1.0),
+        _scheme("product_categorisation", [_kind(vocabulary, tree, n) for n in rows], 0.85, 1.0),
         _scheme("local_financial", [_local(vocabulary, tree, n) for n in rows], 0.5, 1.0),
         _scheme("global_financial", [_global(vocabulary, tree, n) for n in rows], 0.4, 0.25),
     ]
@@ -55,28 +58,28 @@ def _scheme(name: str, names: Iterable[str | None], top_cover: float, size: floa
     return Scheme(TaskInfo(name, "multiclass", labels), node_labels, top_cover, size)
 
 
-def _form(vocabulary: Vocabulary, tree: SampleTree, node: int) -> str | None:
-    """What a product is made like ("mat"), whatever its department and place in the tree."""
-    kind = tree.types[node]
-    return vocabulary.types[kind].form[0] if kind >= 0 else None
+def _kind(vocabulary: Vocabulary, tree: SampleTree, node: int) -> str | None:
+    """What a product is like, whatever its department: its form ("mat") and refinement."""
+    if tree.types[node] < 0:
+        return None
+    return f"{vocabulary.types[tree.types[node]].form[0]}: {_refinement(vocabulary, tree, node)}"
 
 
 def _local(vocabulary: Vocabulary, tree: SampleTree, node: int) -> str | None:
-    """Department and, whatever the product type, the value that its category is refined by."""
+    """Department and refinement, whatever the product type."""
     if tree.types[node] < 0:
         return None
     department = vocabulary.departments[tree.departments[node]].names[0]
-    values = tree.values[_refinement(tree, node)]
-    stated = values[values >= 0]
-    return f"{department}: {vocabulary.values[stated[0]][0] if len(stated) else 'general'}"
+    return f"{department}: {_refinement(vocabulary, tree, node)}"
 
 
-def _refinement(tree: SampleTree, node: int) -> int:
-    """The ancestor or self right below the product type, or the product type."""
+def _refinement(vocabulary: Vocabulary, tree: SampleTree, node: int) -> str:
+    """The value right below the product type, if its category has been refined."""
     parents, top = tree.hierarchy.parents, tree.type_nodes[node]
     while node != top and parents[node] != top:
-        node = parents[node]
-    return node
+        node = int(parents[node])
+    stated = tree.values[node][tree.values[node] >= 0]
+    return vocabulary.values[stated[0]][0] if len(stated) else "general"
 
 
 def _global(vocabulary: Vocabulary, tree: SampleTree, node: int) -> str | None:
@@ -93,14 +96,11 @@ def _global(vocabulary: Vocabulary, tree: SampleTree, node: int) -> str | None:
 
 
 def label_shares(count: int, top_cover: float) -> Floats:
-    """Zipf shares of ``count`` labels whose first tenth holds ``top_cover`` of the rows."""
-    top, ranks = -(-count // 10), np.arange(1.0, count + 1)
-    low, high = 0.0, 8.0
-    for _ in range(40):
-        middle = (low + high) / 2
-        shares = ranks**-middle / (ranks**-middle).sum()
-        low, high = (middle, high) if shares[:top].sum() < top_cover else (low, middle)
-    return np.asarray(shares)
+    """Shares of ``count`` labels: a head of a tenth of them holds ``top_cover``; Zipf inside."""
+    head = -(-count // 10)
+    parts = [(head, top_cover), (count - head, 1.0 - top_cover)]
+    weights = [(np.arange(1.0, size + 1) ** -LABEL_ZIPF, cover) for size, cover in parts]
+    return np.concatenate([cover * part / part.sum() for part, cover in weights])
 
 
 def task_market(

@@ -14,11 +14,11 @@ from data_modules.sample.vocabulary import SLOTS, Vocabulary
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
-FORM_IN_TITLE, FORM_IN_DESCRIPTION = 0.15, 0.4
+FORM_IN_TITLE, FORM_IN_DESCRIPTION = 0.3, 0.6
 """Chance that a product is only called by its form ("mat")."""
-COMPANION, WORLD, FILLER, COLOUR, PRAISE, SECOND_BULLET = 0.35, 0.75, 0.5, 0.6, 0.3, 0.4
+COMPANION, WORLD, FILLER, COLOUR, PRAISE, SECOND_BULLET = 0.4, 0.6, 0.5, 0.6, 0.3, 0.4
 """Chances of the text's other parts."""
-HOME_BRAND = 0.8
+HOME_BRAND = 0.5
 """Share of the products whose brand is one of their department's."""
 TITLE_ORDERS = (
     "brand type value extra",
@@ -161,7 +161,7 @@ class Writer:
             [
                 self._fill("openings", self._called(form_only), said),
                 only(self._fill("worlds", self._pick("worlds", groups)), self._uniform() < WORLD),
-                only(self._about_others("companions", 1), self._uniform() < COMPANION),
+                only(self._companion(), self._uniform() < COMPANION),
                 only(self._fill("fillers"), self._uniform() < FILLER),
             ]
         )
@@ -174,6 +174,11 @@ class Writer:
         """A sentence that names other types of the same department."""
         types = self._other_types(gaps)
         return self._fill(sentence, *(self._pick("clear", column) for column in types))
+
+    def _companion(self) -> pa.Array:
+        """A sentence that names a product of any department."""
+        types = self._rng.integers(len(self._vocabulary.types), size=self._count)
+        return self._fill("companions", self._pick("clear", types))
 
     def _other_types(self, count: int) -> list[Ints]:
         homes = self._vocabulary.group_departments[self._vocabulary.type_groups]

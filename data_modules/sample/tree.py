@@ -13,10 +13,12 @@ from hierarchy_lm.hierarchy import Hierarchy
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-ZIPF = 0.9
+ZIPF = 0.7
 """Skew of the sales among siblings."""
-STOP_SHARE = 0.04
-"""Share of a node's products that fit none of its children."""
+SPLIT_FACTOR = 4.0
+"""How much more nodes with children sell: shops refine what they have much of."""
+STOP_SHARES = (0.01, 0.02, 0.06)
+"""Share of a node's products that fit none of its children, at levels 1, 2 and below."""
 EVEN_SHARE = 0.1
 """Share of the products that is spread evenly, so that no node is without any for long."""
 
@@ -113,7 +115,7 @@ def _type_nodes(hierarchy: Hierarchy) -> Ints:
 
 def _ranks(hierarchy: Hierarchy, has: NDArray[np.bool_], scores: Floats) -> Ints:
     """Position of each node among its siblings by score, those of the other locale last."""
-    order = np.lexsort((scores + ~has, hierarchy.parents))
+    order = np.lexsort((scores, ~has, hierarchy.parents))
     parents = hierarchy.parents[order]
     firsts = np.searchsorted(parents, parents)
     ranks = np.empty(len(order), dtype=np.int64)
@@ -124,14 +126,16 @@ def _ranks(hierarchy: Hierarchy, has: NDArray[np.bool_], scores: Floats) -> Ints
 def _popularity(hierarchy: Hierarchy, has: NDArray[np.bool_], scores: Floats) -> Floats:
     """Zipf shares among siblings, multiplied down the tree: a long tail of nodes."""
     count, parents = hierarchy.num_nodes, hierarchy.parents
-    weights = np.where(has, 1.0 / (1.0 + _ranks(hierarchy, has, scores)) ** ZIPF, 0.0)
+    is_split = np.bincount(parents[has] + 1, minlength=count + 1)[1:] > 0
+    weights = has * np.where(is_split, SPLIT_FACTOR, 1.0)
+    weights = weights / (1.0 + _ranks(hierarchy, has, scores)) ** ZIPF
     family = np.bincount(parents + 1, weights=weights, minlength=count + 1)
-    is_split = family[1:] > 0
     shares = weights / np.maximum(family[parents + 1], 1e-300)
-    stops = np.where(is_split, STOP_SHARE, 1.0)
+    at_level = np.array(STOP_SHARES)[np.minimum(hierarchy.levels, len(STOP_SHARES)) - 1]
+    stops = np.where(is_split, at_level, 1.0)
     reach = shares.copy()
     for node in np.flatnonzero(parents >= 0):
-        reach[node] *= reach[parents[node]] * (1.0 - STOP_SHARE)
+        reach[node] *= reach[parents[node]] * (1.0 - stops[parents[node]])
     ends = has & ~is_split
     even = EVEN_SHARE * ends / ends.sum()
     return np.asarray((1.0 - EVEN_SHARE) * reach * stops + even)

@@ -41,12 +41,16 @@ class Group:
 
 @dataclass(frozen=True)
 class ProductType:
-    """Third level of the tree; the German tree may file it under another group."""
+    """Third level of the tree; the German tree may file it under another group.
+
+    ``facets`` are those of its department that suit it.
+    """
 
     names: Names
     group: int
     german_group: int
     form: Names
+    facets: frozenset[int]
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,13 @@ class Vocabulary:
         return np.array([group.department for group in self.groups])
 
     @property
+    def suitable_slots(self) -> NDArray[np.bool_]:
+        """``(types, SLOTS)`` whether the department's facets suit each type."""
+        homes = self.group_departments[self.type_groups]
+        facets = zip(self.slot_facets[homes].tolist(), self.types, strict=True)
+        return np.array([[facet in kind.facets for facet in slots] for slots, kind in facets])
+
+    @property
     def slot_facets(self) -> NDArray[np.int64]:
         """``(departments, SLOTS)`` facet numbers."""
         return np.array([department.facets for department in self.departments])
@@ -93,7 +104,7 @@ def load_vocabulary() -> Vocabulary:
     """Read the packaged word lists."""
     folder = files(__package__) / "words"
     facets, phrases = _read(folder / "facets.yaml"), _read(folder / "phrases.yaml")
-    reader = _Departments(list(facets), phrases["german_placement"])
+    reader = _Departments(facets, phrases["german_placement"])
     for file in sorted((folder / "departments").iterdir(), key=lambda file: file.name):
         for heading, content in _read(file).items():
             reader.add(heading, content)
@@ -113,7 +124,7 @@ def load_vocabulary() -> Vocabulary:
 class _Departments:
     """Numbers departments, groups and types in the order of the files."""
 
-    def __init__(self, facets: list[str], german_placement: dict[str, str]) -> None:
+    def __init__(self, facets: dict[str, Any], german_placement: dict[str, str]) -> None:
         self.departments: list[Department] = []
         self.groups: list[Group] = []
         self._facets = facets
@@ -123,7 +134,8 @@ class _Departments:
 
     def add(self, heading: str, content: dict[str, Any]) -> None:
         en, de = _pair(heading)
-        facets = tuple(self._facets.index(name) for name in content["facets"])
+        numbers = list(self._facets)
+        facets = tuple(numbers.index(name) for name in content["facets"])
         self.departments.append(Department((en, de), facets))
         for title, types in content["groups"].items():
             self._add_group(title, types)
@@ -147,9 +159,19 @@ class _Departments:
                 group,
                 places.get(self._placement.get(en[0], ""), group),
                 (en[2], de[2]),
+                self._suitable(group, en[2]),
             )
             for group, (en, de) in self._types
         ]
+
+    def _suitable(self, group: int, form: str) -> frozenset[int]:
+        rules = list(self._facets.values())
+        department = self.departments[self.groups[group].department]
+        return frozenset(
+            facet
+            for facet in department.facets
+            if form in rules[facet].get("only", [form]) and form not in rules[facet].get("not", [])
+        )
 
     def lexicons(self) -> dict[str, Lexicon]:
         """What products and their worlds are called."""
