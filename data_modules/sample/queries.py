@@ -21,7 +21,7 @@ QUERY_TASK = TaskInfo(
 )
 SHARES = np.array([0.68, 0.20, 0.02, 0.08]) / 0.98
 """Of the labels, as in Samel et al., Section V-B, who print 98 % together."""
-OTHER_VALUE = 0.3
+OTHER_VALUE = 0.2
 """Share of the substitutes that differ in what was asked for; the others are of another type."""
 PER_QUERY = 4
 """Products judged for one query."""

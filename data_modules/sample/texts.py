@@ -86,7 +86,7 @@ class Writer:
         order = np.argsort(self._rng.random(values.shape) + (values < 0), axis=1)
         told = np.take_along_axis(values, order, 1)
         words = [self._pick("words", told[:, place]) for place in (0, 1)]
-        kind = self._called(self._uniform() < FORM_IN_TITLE)
+        kind = self._pick("clear", self._specs.types)
         first = self._uniform() < 0.5
         query = join([only(words[0], first), kind, only(words[0], ~first), words[1]])
         return query, np.where(told[:, 0] >= 0, order[:, 0], -1)
