@@ -170,6 +170,9 @@ class TokenDataModule(LightningDataModule):
         """Shuffled batches; the same number of steps on every rank and in every epoch."""
         rows = self._rows("train")
         batches = TrainBatches(self._plan("train", rows), self._rank, self._first_step)
+        if self.trainer is not None:
+            # Lightning tells the epoch too late for loader processes, which fetch ahead.
+            batches.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)
         return self._loader("train", rows, batches)
 
     def val_dataloader(self) -> DataLoader[ProductBatch]:

@@ -128,7 +128,7 @@ def test_empty_texts_and_a_10_mb_text_are_fine(fit, broken):
 def test_invalid_utf8_is_counted(fit, broken):
     shard = train_shard(broken)
     table = pq.read_table(shard)
-    raw = [title.encode() for title in table["title"].to_pylist()]
+    raw = [(title or "").encode() for title in table["title"].to_pylist()]
     raw[0] = b"caf\xe9 chair"
     titles = pa.array(raw, pa.binary()).view(pa.string())
     position = table.schema.get_field_index("title")

@@ -108,6 +108,7 @@ def test_unreachable_wandb_delays_by_seconds(fit, tmp_path, monkeypatch):
         port = closed.getsockname()[1]
     monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.delenv("WANDB_MODE", raising=False)  # an offline logger of this process sets it
     monkeypatch.setenv("WANDB_SILENT", "true")
     with pytest.warns(UserWarning, match="does not answer.*logging offline"):
         status, _, err = fit("--trainer.default_root_dir=runs", "--trainer.logger=WandbLogger")
