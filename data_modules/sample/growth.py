@@ -21,6 +21,9 @@ CHILDREN = 3
 LOCAL_SHARE = 0.06
 """Share of refinements that only one locale's tree has."""
 
+ATTEMPTS = 100
+"""Trees that are grown until one is deep enough; small ones may meet types of few facets."""
+
 
 @dataclass(frozen=True)
 class Draft:
@@ -47,16 +50,33 @@ def grow(vocabulary: Vocabulary, nodes: int, depth: int, rng: np.random.Generato
     Raises:
         UserError: If the word lists do not hold such a tree.
     """
+    deepest = TYPE_LEVEL + max(len(kind.facets) for kind in vocabulary.types)
+    if depth > deepest:
+        raise UserError(
+            f"depth: the word lists hold {deepest} levels, not {depth}; ask for less depth"
+        )
+    grown: list[Draft] = []
+    for _ in range(ATTEMPTS):
+        grown = _attempt(vocabulary, nodes, depth, rng)
+        if len(grown[-1].names) == depth:
+            break
+    if len(grown) < nodes:
+        raise UserError(
+            f"nodes: {depth} levels of the word lists hold about {len(grown)} nodes, not {nodes}; "
+            "ask for fewer nodes or more depth"
+        )
+    return grown
+
+
+def _attempt(
+    vocabulary: Vocabulary, nodes: int, depth: int, rng: np.random.Generator
+) -> list[Draft]:
+    """A tree that may end too early: not every product type has many facets."""
     candidates = [_departments(vocabulary)]
-    level: list[Draft] = []
     grown: list[Draft] = []
     for number in range(1, depth + 1):
-        if number > 1:
-            candidates = [_children(vocabulary, draft, rng) for draft in level]
         limits = np.array([len(drafts) for drafts in candidates])
         size = _level_size(number, depth, nodes - len(grown), int(limits.sum()))
-        if size == 0:
-            raise UserError(f"depth: the word lists end above level {depth}; ask for less depth")
         counts = spread(size, limits, rng)
         level = [
             drafts[index]
@@ -64,11 +84,9 @@ def grow(vocabulary: Vocabulary, nodes: int, depth: int, rng: np.random.Generato
             for index in rng.permutation(len(drafts))[:count]
         ]
         grown += level
-    if len(grown) < nodes:
-        raise UserError(
-            f"nodes: {depth} levels of the word lists hold about {len(grown)} nodes, not {nodes}; "
-            "ask for fewer nodes or more depth"
-        )
+        candidates = [_children(vocabulary, draft, rng) for draft in level]
+        if not any(candidates):
+            break
     return grown
 
 

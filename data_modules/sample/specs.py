@@ -71,6 +71,7 @@ class Market:
         self.tree = tree
         shares = tree.popularity if popularity is None else popularity
         self._cumulated = np.cumsum(shares, axis=1)
+        self._everywhere = np.cumsum(tree.popularity, axis=1)
         self._value_starts = vocabulary.value_starts
         self._slot_facets = vocabulary.slot_facets
         self._suitable = vocabulary.suitable_slots
@@ -82,22 +83,17 @@ class Market:
 
     def nodes(self, locales: Ints, rng: np.random.Generator) -> Ints:
         """A node per product, by popularity in its locale."""
-        uniform = rng.random(len(locales))
-        nodes = np.empty(len(locales), dtype=np.int64)
-        for locale, cumulated in enumerate(self._cumulated):
-            here = locales == locale
-            nodes[here] = np.searchsorted(cumulated, uniform[here] * cumulated[-1], side="right")
-        return nodes
+        return _draw(self._cumulated, locales, rng)
 
     def nodes_elsewhere(self, nodes: Ints, locales: Ints, rng: np.random.Generator) -> Ints:
         """Nodes of other root departments, where the tree has several; else the same nodes."""
-        tree = self.tree
         found = nodes.copy()
-        if tree.hierarchy.level_sizes[0] == 1:
+        if self.tree.hierarchy.level_sizes[0] == 1:
             return found
-        roots = roots_of(tree)
+        roots = roots_of(self.tree)
         while (same := roots[found] == roots[nodes]).any():
-            found[same] = self.nodes(locales[same], rng)
+            # Each root has products in each locale; a task's shares may leave roots out.
+            found[same] = _draw(self._everywhere, locales[same], rng)
         return found
 
     def second_nodes(self, nodes: Ints, locales: Ints, rng: np.random.Generator) -> Ints:
@@ -148,6 +144,15 @@ class Market:
         drawn = starts + (uniform[0] * (stops - starts)).astype(np.int64)
         gaps = (values < 0) & self._suitable[types]
         return np.where(gaps & (uniform[1] < chances), drawn, values)
+
+
+def _draw(cumulated: Floats, locales: Ints, rng: np.random.Generator) -> Ints:
+    uniform = rng.random(len(locales))
+    nodes = np.empty(len(locales), dtype=np.int64)
+    for locale, shares in enumerate(cumulated):
+        here = locales == locale
+        nodes[here] = np.searchsorted(shares, uniform[here] * shares[-1], side="right")
+    return nodes
 
 
 def roots_of(tree: SampleTree) -> Ints:

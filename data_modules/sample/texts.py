@@ -22,7 +22,7 @@ HOME_BRAND = 0.5
 """Share of the products whose brand is one of their department's."""
 TITLE_ORDERS = (
     "brand type value extra",
-    "type value brand colour",
+    "type value extra brand colour",
     "colour brand type value extra",
     "praise type value extra brand",
 )
