@@ -3,19 +3,20 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
-from time import perf_counter
+from time import process_time
 
 INTERLEAVED = (
     "All variants ran in one process on one thread, in turn, so that each round holds all of them "
-    "at the same speed of the machine. A ratio is the median over {rounds} rounds of the ratio "
-    "inside a round, with its lowest and highest in brackets. Other work ran on the machine: only "
-    "the ratios count."
+    "at the same speed of the machine. Times are CPU seconds of the process, which on one thread "
+    "leave out only what other work took. A ratio is the median over {rounds} rounds of the ratio "
+    "inside a round, with its lowest and highest in brackets. The machine is shared: only the "
+    "ratios count."
 )
 
 
 @dataclass(frozen=True)
 class Timings:
-    """Seconds per call of each variant, one number per round."""
+    """CPU seconds per call of each variant, one number per round."""
 
     seconds: Mapping[str, list[float]]
 
@@ -58,10 +59,10 @@ def spread(ratios: list[float], form: str) -> str:
 
 def _time(function: Callable[[], object], least_seconds: float) -> float:
     calls = 0
-    start = perf_counter()
+    start = process_time()
     while True:
         function()
         calls += 1
-        elapsed = perf_counter() - start
+        elapsed = process_time() - start
         if elapsed >= least_seconds:
             return elapsed / calls
