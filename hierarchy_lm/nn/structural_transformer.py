@@ -1,5 +1,6 @@
 """The Structural-Transformer of SST: from a document's embedding to scores of all nodes."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -109,7 +110,9 @@ class LevelInputs(nn.Module):
 class NodeHead(nn.Module):
     """Scores of all nodes, those of level l from the l-th state alone.
 
-    All levels are stored as one ``(C, k)`` matrix whose rows are in the order of the node ids.
+    All levels are stored as one ``(C, k)`` matrix whose rows are in the order of the node ids. The
+    biases start where each level's probabilities sum to 1: from 0, a level of 1,000 nodes would
+    spend its first hundreds of steps on learning that most nodes are wrong.
 
     Shape:
         - states: ``(B, L, k)``
@@ -121,7 +124,9 @@ class NodeHead(nn.Module):
         self.level_sizes = list(level_sizes)
         num_nodes = sum(self.level_sizes)
         self.weight = nn.Parameter(INIT_STD * torch.randn(num_nodes, hidden_size))
-        self.bias = nn.Parameter(torch.zeros(num_nodes))
+        # logit(1 / C_l); a level of one node starts at one half
+        odds = [-math.log(max(1, size - 1)) for size in self.level_sizes for _ in range(size)]
+        self.bias = nn.Parameter(torch.tensor(odds))
 
     def forward(self, states: Tensor) -> Tensor:
         """One product per level, concatenated."""
