@@ -172,7 +172,8 @@ class TokenDataModule(LightningDataModule):
         batches = TrainBatches(self._plan("train", rows), self._rank, self._first_step)
         if self.trainer is not None:
             # Lightning tells the epoch too late for loader processes, which fetch ahead.
-            batches.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)
+            epoch: Any = self.trainer.fit_loop.epoch_progress.current
+            batches.set_epoch(epoch.processed)
         return self._loader("train", rows, batches)
 
     def val_dataloader(self) -> DataLoader[ProductBatch]:

@@ -14,6 +14,8 @@ from hierarchy_lm.errors import UserError
 SCHEMA_VERSION = 1
 SPLITS = ("train", "validation", "test")
 PATH_SEPARATOR = " > "
+SPLIT_STARTS = {"validation": "cccccccc", "test": "e6666666"}
+"""First eight MD5 digits at which a split begins, compared as text; those below are train."""
 
 TaskKind = Literal["multiclass", "binary", "multilabel"]
 

@@ -7,6 +7,7 @@ import ibis
 import ibis.expr.types as ir
 
 from data_modules.prepare.mapping import PathOptions
+from hierarchy_lm.dataset import SPLIT_STARTS
 
 LEVEL = "\x1f"
 """Stands between the names of a path while it is one text."""
@@ -14,8 +15,6 @@ ITEM = "\x1e"
 """Stands between the paths, node keys or labels of one row while they are one text."""
 NODE = "\x1d"
 """Stands before a node key, to tell it from a path of one name."""
-
-TRAIN_BELOW, VALIDATION_BELOW = "cccccccc", "e6666666"
 
 
 def text(column: ir.StringValue, null_values: Sequence[str]) -> ir.StringValue:
@@ -113,5 +112,7 @@ def hashed_split(key: ir.StringValue) -> ir.StringValue:
     """80 % train, 10 % validation, 10 % test by the key alone (docs/dataset.md)."""
     start = key.hexdigest("md5").substr(0, 8)
     return ibis.cases(
-        (start < TRAIN_BELOW, "train"), (start < VALIDATION_BELOW, "validation"), else_="test"
+        (start < SPLIT_STARTS["validation"], "train"),
+        (start < SPLIT_STARTS["test"], "validation"),
+        else_="test",
     )

@@ -8,6 +8,7 @@ import pyarrow as pa
 from rich.console import Console
 from rich.markdown import Markdown
 
+from data_modules.folders import fingerprint, new_folder
 from data_modules.prepare import figures, report
 from data_modules.prepare.engine import Engine
 from data_modules.prepare.inputs import Inputs
@@ -19,7 +20,7 @@ from data_modules.prepare.mapping import (
 )
 from data_modules.prepare.products import product_rows
 from data_modules.prepare.progress import Stages
-from data_modules.prepare.shards import fingerprint, new_folder, write_splits
+from data_modules.prepare.shards import write_splits
 from data_modules.prepare.tasks import task_rows
 from hierarchy_lm.dataset import (
     PRODUCT_SCHEMA,

@@ -1,10 +1,6 @@
-"""Writes rows as Parquet shards, and folders that are whole or absent."""
+"""Writes rows as Parquet shards."""
 
-import hashlib
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
 import ibis.expr.types as ir
@@ -13,32 +9,6 @@ import pyarrow.parquet as pq
 
 from data_modules.prepare.engine import Engine
 from hierarchy_lm.dataset import SPLITS
-from hierarchy_lm.errors import UserError
-
-
-@contextmanager
-def new_folder(output: Path) -> Iterator[Path]:
-    """A folder beside ``output`` that takes its place when the block ends well.
-
-    Raises:
-        UserError: If ``output`` is a file or holds something, or cannot be written.
-    """
-    if output.is_file() or (output.is_dir() and any(output.iterdir())):
-        raise UserError(f"{output}: is there already; name another folder or remove it")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
-    except OSError as error:
-        raise UserError(f"{output}: cannot be written ({error.strerror})") from error
-    try:
-        made = work / "made"
-        made.mkdir()
-        yield made
-        made.replace(output)
-    except OSError as error:
-        raise UserError(f"{output}: cannot be written ({error})") from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def write_splits(
@@ -68,7 +38,7 @@ def _write(
             if writer is not None:
                 writer.close()
             path = stem.with_name(f"{stem.name}-{number:05d}.parquet")
-            writer = pq.ParquetWriter(path, schema, compression="zstd")
+            writer = pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True)
             number, written = number + 1, 0
         writer.write_batch(batch)
         written += batch.num_rows
@@ -76,13 +46,3 @@ def _write(
     if writer is not None:
         writer.close()
     return total
-
-
-def fingerprint(folder: Path) -> str:
-    """Hash of all Parquet files of a folder; other rows or another tree give another one."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.parquet")):
-        digest.update(path.relative_to(folder).as_posix().encode())
-        with path.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()

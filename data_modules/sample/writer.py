@@ -133,7 +133,7 @@ class _Work:
             for index, split in enumerate(SPLITS):
                 part = table.filter(pa.array(splits == index))
                 file = self.folder / place / f"{split}-{number:05d}.parquet"
-                pq.write_table(part, file, compression="zstd")
+                pq.write_table(part, file, compression="zstd", write_page_checksum=True)
                 self.counts[prefix + split] += part.num_rows
 
     def _count_tags(self, table: pa.Table) -> None:
