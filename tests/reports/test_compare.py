@@ -1,0 +1,54 @@
+import json
+
+import pytest
+import yaml
+
+from hierarchy_lm.cli import main
+from hierarchy_lm.reports.compare import find_results, table_rows
+
+
+def write_run(folder, task, backbone, seed, micro, macro):
+    folder.mkdir(parents=True)
+    config = {
+        "seed_everything": seed,
+        "data": {"init_args": {"task": task}},
+        "model": {"init_args": {"backbone": backbone}},
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    scores = {"test/micro_f1": micro, "test/macro_f1": macro, "test/macro_f1_supported": macro}
+    (folder / "test.json").write_text(json.dumps(scores))
+
+
+@pytest.fixture
+def runs(tmp_path):
+    scratch = {"name": "mini", "pretrained": "auto"}
+    tuned = {"name": "mini", "pretrained": "somewhere/encoder"}
+    write_run(tmp_path / "a" / "pc-0", "pc", scratch, 0, 0.50, 0.20)
+    write_run(tmp_path / "a" / "pc-1", "pc", scratch, 1, 0.54, 0.20)
+    write_run(tmp_path / "b" / "pc-0", "pc", tuned, 0, 0.60, 0.30)
+    write_run(tmp_path / "b" / "qp-0", "qp", tuned, 0, 0.70, 0.40)
+    return tmp_path
+
+
+def test_seeds_of_a_task_and_encoder_share_a_cell(runs):
+    results = find_results(runs / "a") + find_results(runs / "b")
+    rows = table_rows(results, ["mini", "encoder"])
+    cells = {(row.task, row.metric): row.cells for row in rows}
+    assert cells["pc", "micro F1"] == [[0.50, 0.54], [0.60]]
+    assert cells["qp", "micro F1"] == [None, [0.70]]
+
+
+def test_markdown_has_mean_deviation_and_gain(runs, capsys):
+    table = runs / "table.md"
+    assert main(["compare", str(runs / "a"), str(runs / "b"), "--output", str(table)]) == 0
+    lines = table.read_text().splitlines()
+    assert lines[0] == "| task | metric | mini | encoder | gain of encoder |"
+    # mean 52, sample deviation of 50 and 54 is 2.83
+    assert lines[2] == "| pc | micro F1 | 52.0 ± 2.8 (2 seeds) | 60.0 | +8.0 |"
+    assert "| qp | micro F1 | - | 70.0 | - |" in lines
+    assert "micro F1" in capsys.readouterr().out
+
+
+def test_folder_without_a_tested_run(tmp_path, capsys):
+    assert main(["compare", str(tmp_path)]) == 2
+    assert "no tested run" in capsys.readouterr().err
