@@ -1,6 +1,5 @@
 """The commands that need no trainer; each is a typed function whose docstring is its help."""
 
-import inspect
 from collections.abc import Callable
 
 from jsonargparse import ArgumentParser
@@ -22,10 +21,11 @@ def run_command(name: str, argv: list[str]) -> None:
     function = _function(name)
     parser = CommandParser(prog=f"hlm {name}", description=(function.__doc__ or "").split("\n")[0])
     parser.add_argument("--config", action="config", help="YAML file of options.")
-    many: set[str | int] = {"runs"} & set(inspect.signature(function).parameters)
-    for argument in many:  # a list from a signature would have to be typed as JSON
-        parser.add_argument(argument, nargs="+", type=str, help="See above.")
-    parser.add_function_arguments(function, as_positional=True, fail_untyped=True, skip=many)
+    lists: set[str | int] = set()
+    if name == "compare":  # a list from the signature would have to be typed as JSON
+        parser.add_argument("runs", nargs="+", help="Run folders, or folders with runs below them.")
+        lists.add("runs")
+    parser.add_function_arguments(function, as_positional=True, fail_untyped=True, skip=lists)
     options = parser.instantiate_classes(parser.parse_args(argv)).as_dict()
     options.pop("config", None)
     function(**options)
