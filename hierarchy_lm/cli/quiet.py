@@ -6,8 +6,6 @@ import warnings
 WARNINGS = [
     # Lightning calls torch's pytree by its old name.
     r".*treespec, LeafSpec.*",
-    # Checkpoints are read with weights_only=True whatever this says (AtomicCheckpointIO).
-    r".*`weights_only` was not set.*",
     # The token cache feeds batches faster than any encoder takes them.
     r".*does not have many workers.*",
     # The order of batches is a function of the step: nothing of the loader has to be resumed.
@@ -17,11 +15,15 @@ WARNINGS = [
 ]
 
 
+LOGGED = [
+    "Tip: For seamless",  # an advertisement
+    "`weights_only` was not set",  # AtomicCheckpointIO reads with weights_only=True all the same
+]
+
+
 class _Filter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        message = record.getMessage()
-        advert = "Tip: For seamless" in message
-        return not advert and "`weights_only` was not set" not in message
+        return not any(start in record.getMessage() for start in LOGGED)
 
 
 def quieten() -> None:
@@ -29,5 +31,5 @@ def quieten() -> None:
     for pattern in WARNINGS:
         warnings.filterwarnings("ignore", pattern)
     for name in ("lightning.pytorch", "lightning.fabric"):
-        for part in ("utilities.rank_zero", "callbacks.model_summary"):
-            logging.getLogger(f"{name}.{part}").addFilter(_Filter())
+        for handler in logging.getLogger(name).handlers:
+            handler.addFilter(_Filter())
