@@ -10,6 +10,8 @@ WARNINGS = [
     r".*does not have many workers.*",
     # The order of batches is a function of the step: nothing of the loader has to be resumed.
     r".*your dataloader is not resumable.*",
+    # The counts behind a score are summed over the ranks before it is computed.
+    r".*sync_dist=True.*",
     # ModelCheckpoint: a resumed run writes into its own new folder.
     r".*The dirpath has changed from.*",
 ]

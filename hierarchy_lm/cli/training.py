@@ -5,6 +5,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -169,4 +170,8 @@ def run_trainer(argv: list[str]) -> int:
         )
     except SIGTERMException:
         return 143  # Lightning's own status is 0, as if the run were finished
+    finally:
+        if torch.distributed.is_initialized():
+            # Left to the end of the process, gloo's threads can abort it.
+            torch.distributed.destroy_process_group()
     return 0
