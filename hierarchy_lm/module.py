@@ -9,10 +9,12 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
+from torchmetrics import MeanMetric
 
 from hierarchy_lm.backbones import BackboneOptions, create_backbone
-from hierarchy_lm.batches import ProductBatch
+from hierarchy_lm.batches import ProductBatch, SparseTargets
 from hierarchy_lm.errors import UserError
+from hierarchy_lm.metrics import LabelF1, LevelF1
 from hierarchy_lm.optimizers import OptimizerOptions, build_optimizer, build_schedule, restore_rates
 from hierarchy_lm.vocabulary import load_vocabulary
 
@@ -36,14 +38,16 @@ class TrainingData(Protocol):
 class EncoderModule(LightningModule):
     """A text encoder in training.
 
-    A subclass builds its head after ``super().__init__()``, calls ``save_hyperparameters`` and says
-    what :meth:`loss` is.
+    A subclass builds its head and its ``f1`` after ``super().__init__()``, calls
+    ``save_hyperparameters`` and says what :meth:`loss` and :meth:`evaluate` are.
 
     Args:
         tokenizer: Folder or hub id of the tokenizer that the data was encoded with.
         backbone: The encoder.
         optimizer: AdamW and its schedule.
     """
+
+    f1: LabelF1 | LevelF1
 
     def __init__(
         self, tokenizer: str, backbone: BackboneOptions, optimizer: OptimizerOptions
@@ -53,7 +57,12 @@ class EncoderModule(LightningModule):
         self.tokenizer = tokenizer
         self.optimizer_options = optimizer
         self.backbone = create_backbone(backbone, vocabulary.size, vocabulary.special.pad)
+        self.mean_loss = MeanMetric()
         self.fingerprints = {"tokenizer": vocabulary.fingerprint}
+
+    @abstractmethod
+    def evaluate(self, batch: ProductBatch) -> tuple[Tensor, Tensor | SparseTargets]:
+        """Mean loss, and what the F1 counts: logits or predicted pairs."""
 
     @abstractmethod
     def loss(self, batch: ProductBatch) -> Tensor:
@@ -99,6 +108,33 @@ class EncoderModule(LightningModule):
         loss = self.loss(batch)
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch.rows))
         return loss * batch.loss_scale
+
+    def validation_step(self, batch: ProductBatch, batch_idx: int) -> None:
+        """Count a batch of the validation split."""
+        self._count(batch, "val")
+
+    def test_step(self, batch: ProductBatch, batch_idx: int) -> None:
+        """Count a batch of the test split."""
+        self._count(batch, "test")
+
+    def _count(self, batch: ProductBatch, stage: str) -> None:
+        loss, predicted = self.evaluate(batch)
+        self.f1.update(predicted, batch.targets)
+        self.mean_loss.update(loss, len(batch.rows))
+        self.log(f"{stage}/loss", self.mean_loss, batch_size=len(batch.rows))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log F1 over the whole split."""
+        self._log_f1("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log F1 over the whole split."""
+        self._log_f1("test")
+
+    def _log_f1(self, stage: str) -> None:
+        scores = self.f1.compute()
+        self.log_dict({f"{stage}/{name}": value for name, value in scores.items()})
+        self.f1.reset()
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401  (Lightning's union of many forms)
         """AdamW and a schedule that moves with every optimiser step."""

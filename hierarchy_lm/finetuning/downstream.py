@@ -5,7 +5,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import MeanMetric
 
 from hierarchy_lm.backbones import BackboneOptions
 from hierarchy_lm.batches import ProductBatch, SparseTargets
@@ -47,7 +46,6 @@ class DownstreamFinetuner(EncoderModule):
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
         self.f1 = LabelF1(len(self.task.labels))
-        self.mean_loss = MeanMetric()
 
     @property
     def label_names(self) -> list[str]:
@@ -73,33 +71,11 @@ class DownstreamFinetuner(EncoderModule):
             case "multilabel":
                 return sparse_bce(logits, batch.targets)
 
-    def validation_step(self, batch: ProductBatch, batch_idx: int) -> None:
-        """Count for F1."""
-        self._evaluate(batch, "val")
-
-    def test_step(self, batch: ProductBatch, batch_idx: int) -> None:
-        """Count for F1."""
-        self._evaluate(batch, "test")
-
-    def _evaluate(self, batch: ProductBatch, stage: str) -> None:
+    def evaluate(self, batch: ProductBatch) -> tuple[Tensor, SparseTargets]:
+        """Loss and predicted labels."""
         logits = self(batch)
         documents, labels, _ = self._decide(logits)
-        self.f1.update(SparseTargets(documents, labels), batch.targets)
-        self.mean_loss.update(self._loss(logits, batch), len(batch.rows))
-        self.log(f"{stage}/loss", self.mean_loss, batch_size=len(batch.rows))
-
-    def on_validation_epoch_end(self) -> None:
-        """Log micro, macro and weighted F1."""
-        self._log_f1("val")
-
-    def on_test_epoch_end(self) -> None:
-        """Log micro, macro and weighted F1."""
-        self._log_f1("test")
-
-    def _log_f1(self, stage: str) -> None:
-        scores = self.f1.compute()
-        self.log_dict({f"{stage}/{name}": value for name, value in scores.items()})
-        self.f1.reset()
+        return self._loss(logits, batch), SparseTargets(documents, labels)
 
     def _decide(self, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Predicted (document, label) pairs with their probabilities."""

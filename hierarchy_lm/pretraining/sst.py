@@ -4,7 +4,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torchmetrics import MeanMetric
 
 from hierarchy_lm.backbones import BackboneOptions
 from hierarchy_lm.batches import ProductBatch
@@ -53,8 +52,7 @@ class SSTPretrainer(EncoderModule):
             self.hierarchy.level_sizes, self.backbone.hidden_size, structural
         )
         self.path_loss = PathLoss(offsets, node_reduction, level_weights, mask_missing_levels)
-        self.level_f1 = LevelF1(offsets)
-        self.mean_loss = MeanMetric()
+        self.f1 = LevelF1(offsets)
 
     @property
     def label_names(self) -> list[str]:
@@ -71,32 +69,10 @@ class SSTPretrainer(EncoderModule):
         loss: Tensor = self.path_loss(self(batch), batch.targets)
         return loss
 
-    def validation_step(self, batch: ProductBatch, batch_idx: int) -> None:
-        """Count for per-level micro-F1."""
-        self._evaluate(batch, "val")
-
-    def test_step(self, batch: ProductBatch, batch_idx: int) -> None:
-        """Count for per-level micro-F1 (SST, Table VIII)."""
-        self._evaluate(batch, "test")
-
-    def _evaluate(self, batch: ProductBatch, stage: str) -> None:
+    def evaluate(self, batch: ProductBatch) -> tuple[Tensor, Tensor]:
+        """Loss, and the logits from which per-level micro F1 is counted (SST, Table VIII)."""
         logits = self(batch)
-        self.level_f1.update(logits, batch.targets)
-        self.mean_loss.update(self.path_loss(logits, batch.targets), len(batch.rows))
-        self.log(f"{stage}/loss", self.mean_loss, batch_size=len(batch.rows))
-
-    def on_validation_epoch_end(self) -> None:
-        """Log per-level micro-F1 and F1 over all nodes."""
-        self._log_f1("val")
-
-    def on_test_epoch_end(self) -> None:
-        """Log per-level micro-F1 and F1 over all nodes."""
-        self._log_f1("test")
-
-    def _log_f1(self, stage: str) -> None:
-        scores = self.level_f1.compute()
-        self.log_dict({f"{stage}/{name}": value for name, value in scores.items()})
-        self.level_f1.reset()
+        return self.path_loss(logits, batch.targets), logits
 
     def predict_step(self, batch: ProductBatch, batch_idx: int) -> dict[str, Tensor]:
         """Nodes whose probability exceeds one half, as sparse coordinates."""
