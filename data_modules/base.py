@@ -150,8 +150,10 @@ class TokenDataModule(LightningDataModule):
 
     @property
     def num_train_batches(self) -> int:
-        """Batches of one epoch on one rank, known before any loader starts."""
-        return len(self._plan("train", self._rows("train")))
+        """Batches that an epoch trains on, known before any loader starts."""
+        batches = len(self._plan("train", self._rows("train")))
+        limit = self.trainer.limit_train_batches if self.trainer else 1.0
+        return min(batches, limit) if isinstance(limit, int) else int(batches * limit)
 
     def _loader(
         self, split: Split, rows: NDArray[np.int64], batches: TrainBatches | EvaluationBatches

@@ -1,14 +1,19 @@
 """Checkpoints that are whole or absent, and saved often enough."""
 
 import os
+import shutil
 import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from hierarchy_lm.errors import UserError
@@ -34,11 +39,18 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         for orphan in final.parent.glob(f".{final.name}.*.tmp"):
             orphan.unlink()
         temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")
-        with temporary.open("wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, final)
+        try:
+            with temporary.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, final)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise UserError(
+                f"{final}: cannot write the checkpoint ({error.strerror}); the one before is "
+                "still whole"
+            ) from error
 
     def load_checkpoint(
         self,
@@ -57,6 +69,10 @@ def load_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:  #
         UserError: If the file is missing or broken.
     """
     try:
+        with zipfile.ZipFile(path) as archive:  # torch reads past a wrong checksum
+            damaged = archive.testzip()
+        if damaged:
+            raise ValueError(f"wrong checksum of {damaged}")
         checkpoint: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such checkpoint") from error
@@ -107,8 +123,9 @@ class LastCheckpoint(Checkpoint):
     ) -> None:
         """Save what a SIGTERM or Ctrl-C would lose."""
         stopped = isinstance(exception, SIGTERMException | KeyboardInterrupt)
-        if stopped and trainer.training and _at_optimizer_step(trainer):
-            self._save(trainer)
+        if stopped and trainer.training:
+            with _at_last_optimizer_step(trainer):
+                self._save(trainer)
 
     def _save(self, trainer: Trainer) -> None:
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]
@@ -120,3 +137,50 @@ def _at_optimizer_step(trainer: Trainer) -> bool:
     """False between two optimiser steps, where a checkpoint would lose accumulated gradients."""
     current: Any = trainer.fit_loop.epoch_loop.batch_progress.current
     return int(current.processed) % trainer.accumulate_grad_batches == 0
+
+
+@contextmanager
+def _at_last_optimizer_step(trainer: Trainer) -> Iterator[None]:
+    """Set the progress back to the last optimiser step; what was accumulated is done again."""
+    progress: Any = trainer.fit_loop.epoch_loop.batch_progress
+    surplus = int(progress.current.processed) % trainer.accumulate_grad_batches
+    if progress.is_last_batch:  # which steps whatever was accumulated
+        surplus = 0
+    state = progress.state_dict()
+    for counts in (progress.current, progress.total):
+        processed = counts.processed - surplus
+        counts.ready = counts.started = counts.processed = counts.completed = processed
+    try:
+        yield
+    finally:
+        progress.load_state_dict(state)
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps ``checkpoints/best.ckpt``, the best of the whole training.
+
+    A resumed run has a folder of its own, and Lightning's callback would forget the best score
+    there: the best checkpoint from before the stop is copied into it.
+    """
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the best checkpoint and its score."""
+        old, score = Path(state_dict["best_model_path"]), state_dict["best_model_score"]
+        super().load_state_dict(state_dict)
+        if score is None or not self.dirpath or not old.is_file():
+            return
+        best = str(Path(self.dirpath) / old.name)
+        _copy(old, Path(best))
+        self.best_model_path = self.kth_best_model_path = best
+        self.best_model_score = self.kth_value = score
+        self.best_k_models = {best: score}
+
+
+@rank_zero_only
+def _copy(old: Path, new: Path) -> None:
+    if old.resolve() == new.resolve():
+        return
+    new.parent.mkdir(parents=True, exist_ok=True)
+    temporary = new.with_name(f".{new.name}.{os.getpid()}.tmp")
+    shutil.copy(old, temporary)
+    os.replace(temporary, new)

@@ -142,7 +142,7 @@ class EncoderModule(LightningModule):
         fused = self.trainer.precision not in ("16-mixed", "16")
         optimizer = build_optimizer(self.backbone, self, self.optimizer_options, fused)
         self._configured = [
-            {"lr": group["lr"], "weight_decay": group["weight_decay"]}
+            {name: group[name] for name in ("lr", "weight_decay", "eps")}
             for group in optimizer.param_groups
         ]
         schedule = build_schedule(optimizer, self.optimizer_options, self._total_steps())
@@ -155,11 +155,14 @@ class EncoderModule(LightningModule):
         # Not trainer.estimated_stepping_batches: it starts the loaders before a resumed run knows
         # where it stopped.
         trainer = self.trainer
-        batches = self.data.num_train_batches
-        limit = trainer.limit_train_batches
-        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
-        steps = -(-batches // trainer.accumulate_grad_batches) * (trainer.max_epochs or 1)
-        return min(steps, trainer.max_steps) if trainer.max_steps > 0 else max(1, steps)
+        steps = -(-self.data.num_train_batches // trainer.accumulate_grad_batches)
+        limits = [trainer.max_steps, steps * (trainer.max_epochs or 0)]
+        limits = [limit for limit in limits if limit > 0]  # -1: no limit
+        if not limits:
+            raise UserError(
+                "the schedule needs the number of steps; set trainer.max_epochs or max_steps"
+            )
+        return min(limits)
 
     def configure_gradient_clipping(
         self,
@@ -167,8 +170,10 @@ class EncoderModule(LightningModule):
         gradient_clip_val: int | float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip by the global norm; Lightning's own way refuses a fused optimiser under bf16."""
-        if gradient_clip_val:
+        """Clip by norm or value; Lightning's own way refuses a fused optimiser under bf16."""
+        if gradient_clip_val and gradient_clip_algorithm == "value":
+            torch.nn.utils.clip_grad_value_(self.parameters(), gradient_clip_val)
+        elif gradient_clip_val:
             torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -180,7 +185,7 @@ class EncoderModule(LightningModule):
         checkpoint["max_length"] = self.data.max_length
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another tree, tokenizer or task.
+        """Refuse a checkpoint of another tree, tokenizer, task or size.
 
         Raises:
             UserError: Naming what differs.
@@ -193,6 +198,17 @@ class EncoderModule(LightningModule):
                     f"this run's (fingerprint {expected[:12]}); use the dataset and backbone it "
                     "was trained with"
                 )
+        found, own = _shapes(checkpoint["state_dict"]), _shapes(self.state_dict())
+        differing = sorted(name for name in found.keys() | own if found.get(name) != own.get(name))
+        if differing:
+            raise UserError(
+                f"checkpoint: {len(differing)} weights do not fit the model, the first is "
+                f"'{differing[0]}'; use the options of its run (config.yaml there)"
+            )
+
+
+def _shapes(state: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in state.items()}
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401  (any nesting of plain data)

@@ -90,13 +90,13 @@ def build_schedule(
 
 
 def restore_rates(schedule: LambdaLR, groups: list[dict[str, Any]]) -> None:
-    """Let the configured rates and decay win over those in a resumed optimiser's state.
+    """Let the configured rates, decay and epsilon win over those in a resumed optimiser's state.
 
     With an unchanged configuration every number stays bit-equal.
 
     Args:
         schedule: The schedule at its restored step; its optimiser is changed.
-        groups: ``lr`` and ``weight_decay`` of each parameter group, as configured.
+        groups: ``lr``, ``weight_decay`` and ``eps`` of each parameter group, as configured.
     """
     schedule.base_lrs = [group["lr"] for group in groups]
     scales = [scale(schedule.last_epoch) for scale in schedule.lr_lambdas]
@@ -104,3 +104,4 @@ def restore_rates(schedule: LambdaLR, groups: list[dict[str, Any]]) -> None:
         restored["initial_lr"] = group["lr"]
         restored["lr"] = group["lr"] * scale
         restored["weight_decay"] = group["weight_decay"]
+        restored["eps"] = group["eps"]

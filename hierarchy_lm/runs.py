@@ -23,7 +23,9 @@ def run_folder(trainer: Trainer) -> Path:
     if isinstance(logger, CSVLogger):
         folder = Path(logger.log_dir)
     elif logger is not None:
-        folder = Path(logger.save_dir or root) / str(logger.name) / str(logger.version)
+        version = logger.version  # numbered as Lightning's own checkpoint callback does
+        run = version if isinstance(version, str) else f"version_{version}"
+        folder = Path(logger.save_dir or root) / str(logger.name) / run
     else:
         folder = root
     return Path(trainer.strategy.broadcast(str(folder)))

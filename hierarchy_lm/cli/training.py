@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
@@ -19,7 +18,7 @@ from data_modules.datasets import dataset_path, find_dataset
 from data_modules.wordpiece import train_wordpiece, wordpiece_folder
 from hierarchy_lm.backbones import BackboneOptions, check_backbone, tokenizer_source
 from hierarchy_lm.callbacks import PredictionWriter, RunRecord, TrainingSpeed
-from hierarchy_lm.checkpoints import AtomicCheckpointIO, LastCheckpoint
+from hierarchy_lm.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
 from hierarchy_lm.cli.parsing import OneLineParser, one_line
 from hierarchy_lm.cli.quiet import quieten
 from hierarchy_lm.errors import UserError
@@ -42,7 +41,7 @@ class HierarchyCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Checkpoints that every run keeps, and the values that follow from others."""
-        parser.add_lightning_class_args(ModelCheckpoint, "best_checkpoint")
+        parser.add_lightning_class_args(BestCheckpoint, "best_checkpoint")
         parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
         parser.set_defaults(
             {
@@ -87,6 +86,11 @@ class HierarchyCLI(LightningCLI):
         root = _writable(Path(config.trainer.default_root_dir))
         if config.get("ckpt_path"):
             config.ckpt_path = str(find_checkpoint(config.ckpt_path, root))
+        elif self.subcommand != "fit":  # Lightning would go on with random heads
+            raise UserError(
+                f"hlm {self.subcommand}: no checkpoint; give --ckpt_path best, last, a file or a "
+                "run folder"
+            )
         settle_loggers(config.trainer, root)
         data = config.data.init_args
         dataset = find_dataset(data.dataset)

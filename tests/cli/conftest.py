@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import lightning.pytorch  # noqa: F401  (its log goes to the stderr of this moment, not a test's)
 import pytest
 import torch
 

@@ -194,6 +194,33 @@ def test_values_that_a_constructor_refuses(fit, catalogue, flag, named):
     assert_one_line(fit(catalogue, flag), named)
 
 
+def test_checkpoint_of_another_size(fit, catalogue):
+    assert fit(catalogue)[0] == 0
+    result = fit(catalogue, "--model.structural.ffn_size=24", "--ckpt_path=last")
+    assert_one_line(result, "structural.layers.0", "config.yaml")
+
+
+def test_flipped_bit_in_a_checkpoint(fit, catalogue, tmp_path):
+    assert fit(catalogue)[0] == 0
+    checkpoint = tmp_path / "runs" / "version_0" / "checkpoints" / "last.ckpt"
+    content = bytearray(checkpoint.read_bytes())
+    content[len(content) // 2] ^= 1
+    checkpoint.write_bytes(content)
+    assert_one_line(fit(catalogue, "--ckpt_path=last"), "last.ckpt", "checksum")
+
+
+@pytest.mark.parametrize("command", ["validate", "test", "predict"])
+def test_no_checkpoint_to_evaluate(hlm, catalogue, command):
+    result = hlm(
+        *(command, "--config", EXPERIMENTS / "sst.yaml", *TINY, f"--data.dataset={catalogue}")
+    )
+    assert_one_line(result, command, "--ckpt_path")
+
+
+def test_endless_training_needs_a_number_of_steps(fit, catalogue):
+    assert_one_line(fit(catalogue, "--trainer.max_epochs=-1"), "max_steps")
+
+
 def test_no_hub_within_reach(fit, catalogue, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     result = fit(catalogue, "--model.backbone.name=albert_base", "--model.backbone.pretrained=hub")

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -62,6 +63,30 @@ def test_kill_9_in_mid_epoch_changes_nothing(catalogue, tmp_path, workers, epoch
     assert state["global_step"] < expected["global_step"]
     finish(hlm_process(*options(catalogue, killed, workers), "--ckpt_path=last"))
     resumed = final_state(killed, 1)
+    assert resumed["global_step"] == expected["global_step"]
+    for name, value in expected["state_dict"].items():
+        assert torch.equal(value, resumed["state_dict"][name]), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", [5, 7])  # the end of an accumulation of three, and its middle
+def test_sigterm_in_mid_epoch_changes_nothing(catalogue, tmp_path, batch):
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    finish(hlm_process(*options(catalogue, whole, 0)))
+    process = hlm_process(
+        *options(catalogue, stopped, 0),
+        "--last_checkpoint.minutes=60",
+        "--trainer.callbacks+=sigterm_probe.Stop",
+        *("--trainer.callbacks.epoch=1", f"--trainer.callbacks.batch={batch}"),
+        PYTHONPATH=str(Path(__file__).parent),
+    )
+    process.communicate(timeout=240)
+    assert process.returncode == 143
+    saved = final_state(stopped, 0)
+    batches = saved["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["processed"]
+    assert (saved["epoch"], batches) == (1, 6)
+    finish(hlm_process(*options(catalogue, stopped, 0), "--ckpt_path=last"))
+    expected, resumed = final_state(whole, 0), final_state(stopped, 1)
     assert resumed["global_step"] == expected["global_step"]
     for name, value in expected["state_dict"].items():
         assert torch.equal(value, resumed["state_dict"][name]), name

@@ -67,6 +67,47 @@ def test_flags_win_over_a_checkpoint(fit, tmp_path):
     assert checkpoint["hyper_parameters"]["optimizer"]["lr"] == 0.5
 
 
+def checkpoint(folder, version, name):
+    path = folder / "runs" / f"version_{version}" / "checkpoints" / f"{name}.ckpt"
+    return torch.load(path, weights_only=True)
+
+
+def test_resumed_run_keeps_the_best_from_before(fit, tmp_path):
+    root = "--trainer.default_root_dir=runs"
+    fit(root)
+    still = "--model.optimizer.lr=1e-12"  # as good as before, so no better
+    status, _, err = fit(root, "--ckpt_path=last", "--trainer.max_epochs=2", still)
+    assert status == 0, err
+    assert checkpoint(tmp_path, 1, "last")["global_step"] == 4
+    assert checkpoint(tmp_path, 1, "best")["global_step"] == 2
+
+
+def test_resumed_limited_epochs_read_the_same_batches(fit, tmp_path):
+    same = ["--trainer.default_root_dir=runs", "--model.optimizer.schedule=constant"]
+    same += ["--model.optimizer.warmup=0"]
+    fit(*same, "--trainer.max_epochs=2")
+    fit(*same)
+    status, _, err = fit(*same, "--trainer.max_epochs=2", "--ckpt_path=last")
+    assert status == 0, err
+    whole, resumed = (checkpoint(tmp_path, run, "last")["state_dict"] for run in (0, 2))
+    for name, value in whole.items():
+        assert torch.equal(value, resumed[name]), name
+
+
+def test_steps_instead_of_epochs(fit, tmp_path):
+    status, _, err = fit(
+        "--trainer.default_root_dir=runs",
+        *("--trainer.max_epochs=-1", "--trainer.max_steps=4", "--model.optimizer.warmup=0"),
+    )
+    assert status == 0, err
+    state = checkpoint(tmp_path, 0, "last")
+    assert state["global_step"] == 4
+    assert [group["last_epoch"] for group in state["lr_schedulers"]] == [4]
+    # the linear schedule of sst.yaml after 2 of its 4 steps, at the end of the first epoch
+    best = checkpoint(tmp_path, 0, "best")
+    assert best["lr_schedulers"][0]["_last_lr"][0] == pytest.approx(0.5e-3)
+
+
 def test_metrics_file_is_what_validation_says(fit, hlm, catalogue, tmp_path):
     fit("--trainer.default_root_dir=runs", "--trainer.limit_val_batches=1.0")
     status, _, err = hlm(
