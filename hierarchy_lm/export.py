@@ -59,10 +59,11 @@ def export(run: str, output: str) -> None:
     if "encoder_config" not in checkpoint or not tokenizer.is_dir():
         raise UserError(f"{run}: no encoder with a tokenizer there; give a run folder of `hlm fit`")
     folder = _new_folder(Path(output))
-    encoder_of(checkpoint).save_pretrained(folder)
+    encoder = encoder_of(checkpoint)
+    encoder.save_pretrained(folder)
     for file in tokenizer.iterdir():
         shutil.copy(file, folder / file.name)
-    _write_sentence_transformers(folder, checkpoint)
+    _write_sentence_transformers(folder, encoder.hidden_size)
     (folder / "README.md").write_text(_card(folder, checkpoint), encoding="utf-8")
 
 
@@ -87,10 +88,9 @@ def _new_folder(folder: Path) -> Path:
     return folder
 
 
-def _write_sentence_transformers(folder: Path, checkpoint: dict[str, Any]) -> None:
+def _write_sentence_transformers(folder: Path, width: int) -> None:
     pooling = folder / "1_Pooling"
     pooling.mkdir()
-    width = checkpoint["encoder_config"]["hidden_size"]
     _dump(
         pooling / "config.json", {"word_embedding_dimension": width, "pooling_mode_cls_token": True}
     )

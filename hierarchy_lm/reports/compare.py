@@ -52,14 +52,17 @@ def compare(runs: list[str], output: str | None = None) -> None:
         output: Markdown file to write the table to as well.
 
     Raises:
-        UserError: If a folder holds no tested run.
+        UserError: If a folder holds no tested run, or the table cannot be written.
     """
     results = [result for run in runs for result in find_results(Path(run))]
     encoders = list(dict.fromkeys(result.encoder for result in results))
     rows = table_rows(results, encoders)
     Console().print(_rich_table(rows, encoders))
     if output:
-        Path(output).write_text(_markdown(rows, encoders), encoding="utf-8")
+        try:
+            Path(output).write_text(_markdown(rows, encoders), encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{output}: cannot write there ({error.strerror})") from error
 
 
 def find_results(folder: Path) -> list[Result]:
