@@ -95,6 +95,7 @@ class TokenDataModule(LightningDataModule):
         self.predict_split = predict_split
         self.max_length = text.max_length
         self.num_segments = text.num_segments(source.pair)
+        self.num_labels = source.num_labels
         self.stores: dict[str, TokenStore] = {}
 
     def setup(self, stage: str) -> None:

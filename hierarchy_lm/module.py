@@ -25,10 +25,12 @@ class TrainingData(Protocol):
     Attributes:
         max_length: Longest text in tokens.
         num_segments: Segment ids in use.
+        num_labels: Number of distinct label ids.
     """
 
     max_length: int
     num_segments: int
+    num_labels: int
 
     @property
     def num_train_batches(self) -> int:
@@ -60,6 +62,11 @@ class EncoderModule(LightningModule):
         self.mean_loss = MeanMetric()
         self.fingerprints = {"tokenizer": vocabulary.fingerprint}
 
+    @property
+    @abstractmethod
+    def label_names(self) -> list[str]:
+        """Names of the labels, in the order of their ids."""
+
     @abstractmethod
     def evaluate(self, batch: ProductBatch) -> tuple[Tensor, Tensor | SparseTargets]:
         """Mean loss, and what the F1 counts: logits or predicted pairs."""
@@ -74,11 +81,16 @@ class EncoderModule(LightningModule):
         return self.trainer.datamodule  # type: ignore[attr-defined, no-any-return]
 
     def setup(self, stage: str) -> None:
-        """Check that the encoder can read the data's texts.
+        """Check that the model fits the data's texts and labels.
 
         Raises:
-            UserError: If they are too long or have too many segments.
+            UserError: If the texts are too long or have too many segments, or the labels differ.
         """
+        if self.data.num_labels != len(self.label_names):
+            raise UserError(
+                f"the data has {self.data.num_labels} labels, the model {len(self.label_names)}; "
+                "SSTPretrainer goes with ProductDataModule, DownstreamFinetuner with TaskDataModule"
+            )
         if self.data.max_length > self.backbone.max_length:
             raise UserError(
                 f"data.text.max_length is {self.data.max_length}, but the backbone reads at most "

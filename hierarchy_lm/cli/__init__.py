@@ -28,7 +28,8 @@ def main(args: Sequence[str] | None = None) -> int:
         args: Command line without the program's name; by default that of the process.
 
     Returns:
-        Exit status: 0 for success, 2 for a mistake in the input, 143 after SIGTERM. Faults of the
+        Exit status: 0 for success, 2 for a mistake in the input, 130 after Ctrl-C, 143 after
+        SIGTERM. Faults of the
         program itself raise.
     """
     argv = list(sys.argv[1:] if args is None else args)

@@ -174,6 +174,10 @@ def run_trainer(argv: list[str]) -> int:
         )
     except SIGTERMException:
         return 143  # Lightning's own status is 0, as if the run were finished
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            return 130  # Lightning's own status for Ctrl-C is 1, as if the program were at fault
+        raise
     finally:
         if torch.distributed.is_initialized():
             # Left to the end of the process, gloo's threads can abort it.

@@ -247,6 +247,11 @@ def test_unknown_command(hlm):
     assert_one_line(hlm("train"), "train", "hlm --help")
 
 
+def test_model_on_data_of_another_kind(fit, catalogue):
+    result = fit(catalogue, "--data=TaskDataModule", "--data.task=query_product")
+    assert_one_line(result, "4 labels", "ProductDataModule")
+
+
 def test_unknown_task(fit, catalogue):
     result = fit(catalogue, "--data.task=nope", experiment="finetune_pc")
     assert_one_line(result, "nope")

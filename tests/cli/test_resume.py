@@ -98,7 +98,8 @@ def test_last_without_a_run_is_an_error_not_a_fresh_start(hlm, catalogue, tmp_pa
     assert "no checkpoints/last.ckpt below" in err.splitlines()[-1]
 
 
-def test_sigterm_saves_and_exits_143(catalogue, tmp_path):
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signals_save_and_have_their_status(catalogue, tmp_path, sent, status):
     root = tmp_path / "runs"
     process = hlm_process(
         *options(catalogue, root, 0),
@@ -111,7 +112,7 @@ def test_sigterm_saves_and_exits_143(catalogue, tmp_path):
     while not metrics.is_file() and time.monotonic() < deadline:
         time.sleep(0.1)
     before = torch.load(metrics, weights_only=True)["global_step"]
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(sent)
     process.communicate(timeout=60)
-    assert process.returncode == 143
+    assert process.returncode == status
     assert torch.load(metrics, weights_only=True)["global_step"] >= before
