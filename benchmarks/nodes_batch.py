@@ -48,7 +48,9 @@ class WideBatch:
 
     def product_batch(self) -> ProductBatch:
         """As the data path hands it over."""
-        return ProductBatch(self.tokens, self.targets, torch.arange(self.size), 1.0)
+        return ProductBatch(
+            self.tokens, self.targets, torch.arange(self.size), torch.ones(self.size), 1.0
+        )
 
 
 @lru_cache

@@ -109,7 +109,8 @@ class TokenDataModule(LightningDataModule):
 
     def _open(self, split: Split) -> TokenStore:
         source = self.source
-        columns = read_columns(self.text, source.pair, source.label_column)
+        weighted = "weight" in source.schema.names
+        columns = read_columns(self.text, source.pair, source.label_column, weighted)
         spec = CacheSpec(
             shards=tuple(find_shards(source.folder, split, source.schema, columns)),
             vocabulary=self.vocabulary,
@@ -118,6 +119,7 @@ class TokenDataModule(LightningDataModule):
             label_column=source.label_column,
             num_labels=source.num_labels,
             hierarchy=source.hierarchy,
+            weighted=weighted,
         )
         return open_cache(spec, source.cache, split)
 

@@ -166,6 +166,7 @@ class ProductRows(Dataset[ProductBatch]):
             tokens=TokenBatch(*tokens),
             targets=SparseTargets(*targets),
             rows=torch.from_numpy(rows),
+            weights=torch.from_numpy(self.store.weights(rows)),
             loss_scale=index.loss_scale,
         )
 

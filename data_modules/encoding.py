@@ -29,6 +29,7 @@ class EncodedRows(NamedTuple):
     boundaries: NDArray[np.int64]
     labels: NDArray[np.int32]
     label_counts: NDArray[np.int64]
+    weights: NDArray[np.float32]
     truncated: int
     invalid_utf8: int
 
@@ -46,6 +47,7 @@ class EncodeJob:
         pair: Whether a query stands before the text.
         label_column: Column of label ids.
         num_labels: Ids must be below this.
+        weighted: Whether the rows have an importance, in the column ``weight``.
         dtype: Integer type of the token ids.
     """
 
@@ -57,6 +59,7 @@ class EncodeJob:
     pair: bool
     label_column: str
     num_labels: int
+    weighted: bool
     dtype: str
 
     def run(self) -> EncodedRows:
@@ -65,7 +68,7 @@ class EncodeJob:
         Raises:
             UserError: If the shard cannot be read or holds an unknown label id.
         """
-        columns = read_columns(self.text, self.pair, self.label_column)
+        columns = read_columns(self.text, self.pair, self.label_column, self.weighted)
         table, invalid = read_row_groups(self.path, self.row_groups, columns)
         tokenizer = ProductTokenizer(
             Tokenizer.from_str(self.tokenizer_json), self.special, self.text, self.pair
@@ -79,6 +82,7 @@ class EncodeJob:
             boundaries=rows.boundaries,
             labels=labels,
             label_counts=counts,
+            weights=self._weights(table),
             truncated=rows.truncated,
             invalid_utf8=invalid,
         )
@@ -98,14 +102,30 @@ class EncodeJob:
             )
         return labels.astype(np.int32), counts.astype(np.int64)
 
+    def _weights(self, table: pa.Table) -> NDArray[np.float32]:
+        if not self.weighted:
+            return np.ones(len(table), dtype=np.float32)
+        column = pc.fill_null(table["weight"].cast(pa.float32()), 1.0)
+        weights: NDArray[np.float32] = column.to_numpy()
+        wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+        if len(wrong):
+            raise UserError(
+                f"{self.path}: row {self._first_row() + int(wrong[0])}: weight is "
+                f"{weights[wrong[0]]}, but importance is a finite number of at least 0"
+            )
+        return weights
+
     def _first_row(self) -> int:
         metadata = pq.ParquetFile(self.path).metadata
         return sum(metadata.row_group(group).num_rows for group in range(self.row_groups[0]))
 
 
-def read_columns(text: TextOptions, pair: bool, label_column: str) -> list[str]:
+def read_columns(
+    text: TextOptions, pair: bool, label_column: str, weighted: bool = False
+) -> list[str]:
     """Columns of a shard that encoding needs."""
-    return ["item_id", *text.fields, *(["query"] if pair else []), label_column]
+    query, weight = ["query"] if pair else [], ["weight"] if weighted else []
+    return ["item_id", *text.fields, *query, label_column, *weight]
 
 
 def split_shard(shard: Shard) -> Iterator[list[int]]:

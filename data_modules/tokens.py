@@ -28,7 +28,7 @@ from hierarchy_lm.hierarchy import Hierarchy
 from hierarchy_lm.text import TextOptions
 from hierarchy_lm.vocabulary import Vocabulary
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 PARALLEL_ROWS = 100_000
 
 
@@ -44,6 +44,7 @@ class CacheSpec:
         label_column: ``node_ids`` or ``label_ids``.
         num_labels: Number of distinct label ids.
         hierarchy: If given, label ids are node ids and are closed under ancestors.
+        weighted: Whether the rows have an importance, in the column ``weight``.
     """
 
     shards: tuple[Shard, ...]
@@ -53,6 +54,7 @@ class CacheSpec:
     label_column: str
     num_labels: int
     hierarchy: Hierarchy | None = None
+    weighted: bool = False
 
     @property
     def key(self) -> str:
@@ -63,7 +65,7 @@ class CacheSpec:
             "tokenizer": self.vocabulary.fingerprint,
             "text": asdict(self.text),
             "pair": self.pair,
-            "labels": [self.label_column, self.num_labels],
+            "labels": [self.label_column, self.num_labels, self.weighted],
             "hierarchy": self.hierarchy.fingerprint if self.hierarchy else None,
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
@@ -87,6 +89,7 @@ class CacheSpec:
                     pair=self.pair,
                     label_column=self.label_column,
                     num_labels=self.num_labels,
+                    weighted=self.weighted,
                     dtype=self.dtype,
                 )
 
@@ -110,6 +113,7 @@ class TokenStore:
         )
         self._labels = _map(folder / "labels.bin", "int32")
         self._label_offsets = _map(folder / "label_offsets.bin", "int64")
+        self._weights = _map(folder / "weights.bin", "float32")
         self._item_ids = folder / "item_ids.arrow"
         self.lengths: NDArray[np.int64] = np.diff(self._offsets)
         self.label_counts: NDArray[np.int64] = np.diff(self._label_offsets)
@@ -138,6 +142,11 @@ class TokenStore:
         starts = self._label_offsets[rows] - np.concatenate([[0], np.cumsum(counts)[:-1]])
         source = np.repeat(starts, counts) + np.arange(len(documents))
         return documents, self._labels[source].astype(np.int64)
+
+    def weights(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Importance of the rows."""
+        taken: NDArray[np.float32] = self._weights[rows]
+        return taken
 
     def item_ids(self, rows: NDArray[np.int64]) -> pa.Array:
         """Item ids of the rows, in their order."""
@@ -237,7 +246,7 @@ def _write(spec: CacheSpec, results: Iterable[EncodedRows], folder: Path) -> dic
     with ExitStack() as stack:
         files = {
             name: stack.enter_context((folder / f"{name}.bin").open("wb"))
-            for name in ("ids", "offsets", "boundaries", "labels", "label_offsets")
+            for name in ("ids", "offsets", "boundaries", "labels", "label_offsets", "weights")
         }
         schema = pa.schema([("item_id", pa.string())])
         item_ids = stack.enter_context(pa.ipc.new_file(folder / "item_ids.arrow", schema))
@@ -250,6 +259,7 @@ def _write(spec: CacheSpec, results: Iterable[EncodedRows], folder: Path) -> dic
             files["offsets"].write((meta["tokens"] + np.cumsum(rows.lengths)).tobytes())
             files["boundaries"].write(rows.boundaries.astype(np.int32).tobytes())
             files["labels"].write(labels.tobytes())
+            files["weights"].write(rows.weights.tobytes())
             files["label_offsets"].write((labels_written + label_offsets[1:]).tobytes())
             labels_written += len(labels)
             meta["rows"] += len(rows.lengths)

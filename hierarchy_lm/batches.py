@@ -44,6 +44,7 @@ class ProductBatch(NamedTuple):
         tokens: B documents.
         targets: Their positives: node ids closed under ancestors, or task labels.
         rows: ``(B,)`` int64 row numbers inside the split, for tracing and predictions.
+        weights: ``(B,)`` float32 importance of the items to the business; 1 where it is unknown.
         loss_scale: B * world size / documents of the global batch. Multiplying a rank's mean
             loss by it makes DDP's average over ranks the mean over the global batch; 0 on a rank
             that only repeats a document to keep the ranks in step.
@@ -52,4 +53,5 @@ class ProductBatch(NamedTuple):
     tokens: TokenBatch
     targets: SparseTargets
     rows: Tensor
+    weights: Tensor
     loss_scale: float
