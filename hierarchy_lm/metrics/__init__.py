@@ -1,5 +1,16 @@
 """Metrics by counting: memory grows with the number of labels, never with that of the documents."""
 
+from hierarchy_lm.metrics.cascade import CascadeMetrics, DepartmentScores
+from hierarchy_lm.metrics.confidence import CoverageCurve, Reliability
 from hierarchy_lm.metrics.f1 import LabelF1, LevelF1
+from hierarchy_lm.metrics.outcomes import CascadeOutcome
 
-__all__ = ["LabelF1", "LevelF1"]
+__all__ = [
+    "CascadeMetrics",
+    "CascadeOutcome",
+    "CoverageCurve",
+    "DepartmentScores",
+    "LabelF1",
+    "LevelF1",
+    "Reliability",
+]

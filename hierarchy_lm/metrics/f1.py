@@ -74,6 +74,48 @@ class LevelF1(Metric):
         return _summary(self.counts) | levels
 
 
+def hierarchical_f1(counts: Tensor) -> dict[str, Tensor]:
+    """Precision, recall and F1 over paths closed under ancestors (Kiritchenko et al. 2006).
+
+    hP = sum |predicted and gold| / sum |predicted|, hR likewise over gold, sums over the items;
+    roots count, an artificial super-root is no node.
+
+    Shape:
+        - counts: ``(3, C)``, the sums of :func:`counting.count`
+    """
+    true_positives, predictions, support = counts.sum(dim=1).double()
+    return {
+        "hierarchical_precision": true_positives / predictions.clamp(min=1),
+        "hierarchical_recall": true_positives / support.clamp(min=1),
+        "hierarchical_f1": _f1(counts.sum(dim=1)),
+    }
+
+
+def level_f1(counts: Tensor, level_offsets: Sequence[int]) -> dict[str, Tensor]:
+    """Weighted and macro F1 of every level.
+
+    ``weighted_f1_L<l>`` is scikit-learn's ``f1_score(average="weighted")`` on the level's labels:
+    the mean over labels by their positives. An item that has gold on a level and no prediction is
+    a miss there; one with a prediction and no gold is a false positive. ``macro_f1_L<l>`` is the
+    plain mean over the labels of the level that occur in gold or in the predictions, as
+    scikit-learn does by default for one label per item. ``mean_weighted_f1`` is the mean of
+    the weighted ones over the levels that have a positive, the score of the MWPD2020 challenge.
+
+    Shape:
+        - counts: ``(3, C)``, the sums of :func:`counting.count`
+    """
+    scores: dict[str, Tensor] = {}
+    for level, (start, end) in enumerate(pairwise(level_offsets), start=1):
+        part = counts[:, start:end]
+        occurring = (part.sum(dim=0) > 0).sum()
+        scores[f"weighted_f1_L{level}"] = _summary(part)["weighted_f1"]
+        scores[f"macro_f1_L{level}"] = _f1(part).sum() / occurring.clamp(min=1)
+    depth = len(level_offsets) - 1
+    weighted = sum(scores[f"weighted_f1_L{level}"] for level in range(1, depth + 1))
+    with_gold = sum((counts[2, a:b].sum() > 0).long() for a, b in pairwise(level_offsets))
+    return scores | {"mean_weighted_f1": weighted / torch.as_tensor(with_gold).clamp(min=1)}
+
+
 def _f1(counts: Tensor) -> Tensor:
     """F1 = 2 tp / (predictions + positives); 0 where there are neither."""
     true_positives, predictions, support = counts.double()
