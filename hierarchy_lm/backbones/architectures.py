@@ -1,4 +1,4 @@
-"""The registered backbones: the published architectures, and two to train from scratch.
+"""The registered backbones: the published architectures, and three to train from scratch.
 
 Vocabulary size and padding id are set from the tokenizer when one is made without weights.
 """
@@ -11,6 +11,7 @@ from transformers import (
     XLMRobertaConfig,
 )
 
+from hierarchy_lm.backbones.dnn import DNNConfig
 from hierarchy_lm.backbones.registry import register_backbone
 
 
@@ -60,6 +61,12 @@ def mini() -> PreTrainedConfig:
     return BertConfig(
         hidden_size=192, num_hidden_layers=4, num_attention_heads=3, intermediate_size=768
     )
+
+
+@register_backbone("dnn")
+def dnn() -> PreTrainedConfig:
+    """The DHPC paper's baseline: mean word embeddings per field, then a perceptron."""
+    return DNNConfig()
 
 
 @register_backbone("tiny")

@@ -10,9 +10,9 @@ from transformers import PreTrainedModel
 
 from hierarchy_lm.backbones.surgery import (
     checkpoint_layers,
+    count_segments,
     layer_modules,
     readable_positions,
-    segment_table,
 )
 from hierarchy_lm.batches import TokenBatch
 from hierarchy_lm.errors import UserError
@@ -41,8 +41,7 @@ class Backbone(nn.Module):
         self.encoder = encoder.train()
         self.hidden_size: int = encoder.config.hidden_size
         self.max_length = readable_positions(encoder)
-        segments = segment_table(encoder)
-        self.num_segments = 0 if segments is None else segments.num_embeddings
+        self.num_segments = count_segments(encoder)
         self._fused_attention = encoder.config._attn_implementation
         if gradient_checkpointing:
             checkpoint_layers(encoder)
@@ -64,7 +63,7 @@ class Backbone(nn.Module):
         return self.hidden_states(tokens)[:, 0]
 
     def hidden_states(self, tokens: TokenBatch) -> Tensor:
-        """Last hidden state of every token, ``(B, T, k)``.
+        """Last hidden state of every token, ``(B, T, k)``; of the DNN the one that it has.
 
         Raises:
             UserError: If the texts are longer than the encoder can read.

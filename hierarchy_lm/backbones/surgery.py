@@ -7,6 +7,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
+from hierarchy_lm.backbones.dnn import DNNModel
 from hierarchy_lm.errors import UserError
 
 
@@ -57,12 +58,25 @@ def segment_table(encoder: PreTrainedModel) -> nn.Embedding | None:
     return table if isinstance(table, nn.Embedding) else None
 
 
+def count_segments(encoder: PreTrainedModel) -> int:
+    """Segment ids that the encoder tells apart; 0 where the architecture has none."""
+    if isinstance(encoder, DNNModel):
+        return encoder.config.num_views
+    table = segment_table(encoder)
+    return 0 if table is None else table.num_embeddings
+
+
 def extend_segments(encoder: PreTrainedModel, count: int) -> None:
     """Give the segment table at least ``count`` rows; new ones copy the last one.
 
     Where BERT knows two, the third field starts as the second (DHPC, Section C.1). Where XLM-R
-    knows one, all segments start alike, just as it was pre-trained.
+    knows one, all segments start alike, just as it was pre-trained. The DNN's new views start
+    untrained.
     """
+    if isinstance(encoder, DNNModel):
+        if encoder.config.num_views < count:
+            encoder.extend_views(count)
+        return
     table = segment_table(encoder)
     if table is None or table.num_embeddings >= count:
         return
@@ -78,7 +92,14 @@ def checkpoint_layers(encoder: PreTrainedModel) -> None:
     """Recompute every layer's activations in the backward pass.
 
     The library's own switch does not know ALBERT. Hooks on a layer stay outside and run once.
+
+    Raises:
+        UserError: If a second forward pass would change the encoder, as the DNN's BatchNorm does.
     """
+    if isinstance(encoder, DNNModel):
+        raise UserError(
+            "backbone.gradient_checkpointing: the dnn has no activations worth it; leave it out"
+        )
     for layer in layer_modules(encoder):
         layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
 
