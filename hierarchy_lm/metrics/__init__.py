@@ -3,14 +3,16 @@
 from hierarchy_lm.metrics.cascade import CascadeMetrics, DepartmentScores
 from hierarchy_lm.metrics.confidence import CoverageCurve, Reliability
 from hierarchy_lm.metrics.f1 import LabelF1, LevelF1
-from hierarchy_lm.metrics.outcomes import CascadeOutcome
+from hierarchy_lm.metrics.outcomes import CascadeOutcome, Judgement, judge
 
 __all__ = [
     "CascadeMetrics",
     "CascadeOutcome",
     "CoverageCurve",
     "DepartmentScores",
+    "Judgement",
     "LabelF1",
     "LevelF1",
     "Reliability",
+    "judge",
 ]

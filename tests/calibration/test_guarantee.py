@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hierarchy_lm.calibration import ValidationItems, choose_threshold, choose_thresholds, decide
 
 Array = NDArray[np.float64]
-DRAWS, ITEMS, TARGET, ALPHA = 400, 400, 0.9, 0.05
+DRAWS, ITEMS, TARGET, ALPHA = 300, 400, 0.9, 0.05
 # Three standard deviations of a share of 0.05 over the draws.
 MOST = ALPHA + 3 * (ALPHA * (1 - ALPHA) / DRAWS) ** 0.5
 
@@ -27,7 +27,7 @@ def calibrated(confidence: Array, weight: Array) -> Array:
 
 
 def overconfident(confidence: Array, weight: Array) -> Array:
-    return 0.93 * confidence**1.5
+    return 0.985 * confidence
 
 
 def heavy_items_are_harder(confidence: Array, weight: Array) -> Array:
@@ -35,8 +35,8 @@ def heavy_items_are_harder(confidence: Array, weight: Array) -> Array:
 
 
 def a_bad_top(confidence: Array, weight: Array) -> Array:
-    """Accuracy that rises as the threshold falls: the most confident items are wrong."""
-    return np.where(confidence > 0.97, 0.55, 0.96 * confidence**0.4)
+    """Accuracy that first rises as the threshold falls: the most confident items are wrong."""
+    return np.where(confidence > 0.9999, 0.0, 0.985 * confidence**0.6)
 
 
 SOURCES = {
@@ -87,6 +87,7 @@ def test_the_promise_is_broken_no_more_often_than_stated(name):
         items = draw(source, np.random.default_rng(seed), ITEMS)
         promised.append(choose_threshold(*items, TARGET, ALPHA).threshold)
         plain.append(naive(*items))
+    assert sum(threshold is not None for threshold in promised) > DRAWS / 2
     assert broken(source, promised) <= MOST
     assert broken(source, plain) > 2 * MOST  # so that the test can fail
 
@@ -122,7 +123,7 @@ def cascade_draw(random: np.random.Generator, num_items: int) -> ValidationItems
 
 def test_each_promise_of_the_decision_holds():
     """True accuracies of accepted leaves and of departments backed off, over and per department."""
-    large = cascade_draw(np.random.default_rng(999), 50_000)
+    large = cascade_draw(np.random.default_rng(999), 30_000)
     missed = {key: 0 for key in [(None, 0), (None, 1), (0, 0), (0, 1), (1, 0), (1, 1)]}
     for seed in range(DRAWS):
         items = cascade_draw(np.random.default_rng(seed), 600)
