@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("hierarchy_lm", "data_modules")
 
 VOCABULARY = {"errors", "edges", "hierarchy", "batches", "dataset", "text", "vocabulary"}
-BRICKS = {"backbones", "nn", "losses", "metrics"}
+BRICKS = {"backbones", "nn", "losses", "metrics", "calibration"}
 COMMAND_LINE = {"cli", "__main__"}
 PLAIN = {"", "__version__"}
 TRAINING_LIBRARIES = {"lightning", "pytorch_lightning"}
