@@ -108,11 +108,14 @@ class TokenDataModule(LightningDataModule):
                 self.stores[split] = self._open(split)
 
     def _open(self, split: Split) -> TokenStore:
+        return open_cache(self._spec(split, self.source.folder), self.source.cache, split)
+
+    def _spec(self, split: Split, folder: Path) -> CacheSpec:
         source = self.source
         weighted = "weight" in source.schema.names
         columns = read_columns(self.text, source.pair, source.label_column, weighted)
-        spec = CacheSpec(
-            shards=tuple(find_shards(source.folder, split, source.schema, columns)),
+        return CacheSpec(
+            shards=tuple(find_shards(folder, split, source.schema, columns)),
             vocabulary=self.vocabulary,
             text=self.text,
             pair=source.pair,
@@ -121,7 +124,6 @@ class TokenDataModule(LightningDataModule):
             hierarchy=source.hierarchy,
             weighted=weighted,
         )
-        return open_cache(spec, source.cache, split)
 
     def _rows(self, split: Split) -> NDArray[np.int64]:
         store = self.stores[split]
@@ -194,9 +196,9 @@ class TokenDataModule(LightningDataModule):
         rows = np.arange(len(self.stores[self.predict_split]))
         return self._evaluation(self.predict_split, rows)
 
-    def item_ids(self, rows: NDArray[np.int64]) -> pa.Array:
-        """Item ids of rows of ``predict_split``."""
-        return self.stores[self.predict_split].item_ids(rows)
+    def item_ids(self, rows: NDArray[np.int64], split: Split | None = None) -> pa.Array:
+        """Item ids of rows of a split, by default ``predict_split``."""
+        return self.stores[split or self.predict_split].item_ids(rows)
 
     def _evaluation(self, split: Split, rows: NDArray[np.int64]) -> DataLoader[ProductBatch]:
         return self._loader(split, rows, EvaluationBatches(self._plan(split, rows), self._rank))

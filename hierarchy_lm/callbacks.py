@@ -1,12 +1,9 @@
 """What every run leaves behind and shows on the way."""
 
-import os
 import time
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -17,6 +14,7 @@ from torch import Tensor
 from hierarchy_lm.batches import ProductBatch
 from hierarchy_lm.dataset import write_json
 from hierarchy_lm.module import EncoderModule
+from hierarchy_lm.parts import PartWriter
 from hierarchy_lm.runs import CONFIG, TOKENIZER, run_folder
 from hierarchy_lm.vocabulary import load_vocabulary
 
@@ -98,28 +96,19 @@ class TrainingSpeed(Callback):
 class PredictionWriter(BasePredictionWriter):
     """Streams predictions to ``predictions/part-<rank>.parquet`` in the run's folder.
 
-    Columns: ``item_id``, ``labels`` (names or paths) and ``scores`` (probabilities); one row per
-    row of the split, each exactly once over all ranks.
+    Columns: ``item_id`` and those of the model; one row per row of the split, each exactly once
+    over all ranks.
     """
-
-    SCHEMA = pa.schema(
-        [
-            ("item_id", pa.string()),
-            ("labels", pa.list_(pa.string())),
-            ("scores", pa.list_(pa.float32())),
-        ]
-    )
 
     def __init__(self) -> None:
         super().__init__(write_interval="batch")
-        self._writer: pq.ParquetWriter | None = None
-        self._part = Path()
+        self._writer: PartWriter | None = None
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open this rank's part under a temporary name."""
-        self._part = run_folder(trainer) / "predictions" / f"part-{trainer.global_rank:05d}.parquet"
-        self._part.parent.mkdir(parents=True, exist_ok=True)
-        self._writer = pq.ParquetWriter(self._part.with_suffix(".tmp"), self.SCHEMA)
+        schema = pa.schema([("item_id", pa.string()), *pl_module.prediction_schema])  # type: ignore[misc]
+        folder = run_folder(trainer) / "predictions"
+        self._writer = PartWriter(folder, trainer.global_rank, schema)
 
     def write_on_batch_end(
         self,
@@ -133,23 +122,10 @@ class PredictionWriter(BasePredictionWriter):
     ) -> None:
         """Append one batch."""
         assert self._writer is not None
-        rows = batch.rows.cpu()
-        counts = torch.bincount(prediction["documents"], minlength=len(rows)).cpu()
-        offsets = pa.array(torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)]).numpy())
-        names = pa.array(pl_module.label_names).take(pa.array(prediction["labels"].cpu().numpy()))
-        scores = pa.array(prediction["scores"].float().cpu().numpy())
-        table = pa.table(
-            [
-                trainer.datamodule.item_ids(rows.numpy()),  # type: ignore[attr-defined]
-                pa.ListArray.from_arrays(offsets.cast(pa.int32()), names),
-                pa.ListArray.from_arrays(offsets.cast(pa.int32()), scores),
-            ],
-            schema=self.SCHEMA,
-        )
-        self._writer.write_table(table)
+        item_ids = trainer.datamodule.item_ids(batch.rows.cpu().numpy())  # type: ignore[attr-defined]
+        self._writer.write([item_ids, *pl_module.prediction_columns(prediction, batch)])  # type: ignore[operator]
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give the part its name."""
         assert self._writer is not None
         self._writer.close()
-        os.replace(self._part.with_suffix(".tmp"), self._part)

@@ -7,6 +7,7 @@ from typing import Any
 
 from hierarchy_lm import __version__
 from hierarchy_lm.backbones import Backbone, backbone_from_config
+from hierarchy_lm.backbones.dnn import DNNConfig
 from hierarchy_lm.checkpoints import load_checkpoint
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.runs import TOKENIZER, checkpoint_of_run
@@ -20,18 +21,17 @@ tags: [hierarchy-lm, product-classification]
 
 # {name}
 
-The text encoder of a `hierarchy-lm` {version} run ({model}). The embedding of a text is the last
-hidden state of its first token, `[CLS]`, without a pooler:
+The text encoder of a `hierarchy-lm` {version} run ({model}). {output}:
 
 ```python
-from transformers import AutoModel, AutoTokenizer
+{imports}from transformers import AutoModel, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained("{name}")
 encoder = AutoModel.from_pretrained("{name}").eval()
 h_cls = encoder(**tokenizer("a text", return_tensors="pt")).last_hidden_state[:, 0]
 ```
 
-`SentenceTransformer("{name}")` gives the same vectors.
+{note}
 
 | | |
 |---|---|
@@ -39,12 +39,26 @@ h_cls = encoder(**tokenizer("a text", return_tensors="pt")).last_hidden_state[:,
 | longest text in training | {max_length} tokens |
 """
 
+TRANSFORMER = {
+    "output": "The embedding of a text is the last\nhidden state of its first token, `[CLS]`, "
+    "without a pooler",
+    "imports": "",
+    "note": '`SentenceTransformer("{name}")` gives the same vectors.',
+}
+DNN = {
+    "output": "It is the DNN baseline of DHPC,\nwhich only that package can load",
+    "imports": "import hierarchy_lm.backbones  # teaches transformers this architecture\n",
+    "note": "Its views are the segment ids (`token_type_ids`) that it was trained with; without them "
+    "all words\nare of the first view.",
+}
+
 
 def export(run: str, output: str) -> None:
     """Write the encoder of a run, a checkpoint or its folder as a Hugging Face folder.
 
     The folder holds the weights (safetensors), the tokenizer, a model card and the two small files
-    by which sentence-transformers reads out [CLS].
+    by which sentence-transformers reads out [CLS]. The DNN has no such files: its folder is for
+    ``backbone.pretrained`` and for programs that import this package, as its card says.
 
     Args:
         run: Run folder (its best, else its last checkpoint) or checkpoint file inside one.
@@ -55,15 +69,17 @@ def export(run: str, output: str) -> None:
     """
     checkpoint_path = checkpoint_of_run(Path(run)) if Path(run).is_dir() else Path(run)
     checkpoint = load_checkpoint(checkpoint_path)
-    tokenizer = checkpoint_path.parent.parent / TOKENIZER
-    if "encoder_config" not in checkpoint or not tokenizer.is_dir():
+    folders = (checkpoint_path.parent, checkpoint_path.parent.parent)
+    tokenizer = next((f / TOKENIZER for f in folders if (f / TOKENIZER).is_dir()), None)
+    if "encoder_config" not in checkpoint or tokenizer is None:
         raise UserError(f"{run}: no encoder with a tokenizer there; give a run folder of `hlm fit`")
     folder = _new_folder(Path(output))
     encoder = encoder_of(checkpoint)
     encoder.save_pretrained(folder)
     for file in tokenizer.iterdir():
         shutil.copy(file, folder / file.name)
-    _write_sentence_transformers(folder, encoder.hidden_size)
+    if not _is_dnn(checkpoint):
+        _write_sentence_transformers(folder, encoder.hidden_size)
     (folder / "README.md").write_text(_card(folder, checkpoint), encoding="utf-8")
 
 
@@ -109,13 +125,21 @@ def _write_sentence_transformers(folder: Path, width: int) -> None:
 
 
 def _card(folder: Path, checkpoint: dict[str, Any]) -> str:
+    kind = DNN if _is_dnn(checkpoint) else TRANSFORMER
     return CARD.format(
         name=folder.name,
         version=__version__,
         model=checkpoint["model_class"],
+        output=kind["output"],
+        imports=kind["imports"],
+        note=kind["note"].format(name=folder.name),
         steps=checkpoint["global_step"],
         max_length=checkpoint["max_length"],
     )
+
+
+def _is_dnn(checkpoint: dict[str, Any]) -> bool:
+    return bool(checkpoint["encoder_config"]["model_type"] == DNNConfig.model_type)
 
 
 def _dump(path: Path, value: object) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,27 @@ class Hierarchy:
             raise UserError(f"the tree has no node '{path}'")
         return self._id_of[path]
 
+    @cached_property
+    def roots(self) -> NDArray[np.int64]:
+        """``(C,)`` the root above each node; a root's is itself."""
+        roots = np.arange(self.num_nodes)
+        for level in range(1, self.depth):
+            ids = slice(self.level_offsets[level], self.level_offsets[level + 1])
+            roots[ids] = roots[self.parents[ids]]
+        return roots
+
+    def department(self, name: str) -> int:
+        """Id of a root.
+
+        Raises:
+            UserError: If there is no such root.
+        """
+        node = self._id_of.get(name, -1)
+        if node < 0 or self.levels[node] != 1:
+            few = ", ".join(self.paths[: min(5, self.level_sizes[0])])
+            raise UserError(f"the tree has no department '{name}'; it has {few} ...")
+        return node
+
     def ancestors(self, node: int) -> list[int]:
         """Ids from the root down to the node's parent."""
         above: list[int] = []
@@ -169,6 +191,15 @@ class Hierarchy:
             ids = slice(self.level_offsets[level], self.level_offsets[level + 1])
             below[ids] = below[self.parents[ids]]
         return np.flatnonzero(below & self.is_leaf)
+
+    def most_specific(
+        self, rows: NDArray[np.int64], nodes: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Of (row, node) pairs closed under ancestors, those that no other pair lies below."""
+        above = self.parents[nodes].astype(np.int64)
+        inner = (rows * self.num_nodes + above)[above >= 0]
+        kept = ~np.isin(rows * self.num_nodes + nodes, inner)
+        return rows[kept], nodes[kept]
 
     def close(
         self, ids: NDArray[np.int32], offsets: NDArray[np.int64]

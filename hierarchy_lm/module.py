@@ -5,6 +5,7 @@ from abc import abstractmethod
 from dataclasses import asdict, is_dataclass
 from typing import Any, Protocol
 
+import pyarrow as pa
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
@@ -17,6 +18,8 @@ from hierarchy_lm.errors import UserError
 from hierarchy_lm.metrics import LabelF1, LevelF1
 from hierarchy_lm.optimizers import OptimizerOptions, build_optimizer, build_schedule, restore_rates
 from hierarchy_lm.vocabulary import load_vocabulary
+
+PREDICTIONS = pa.schema([("labels", pa.list_(pa.string())), ("scores", pa.list_(pa.float32()))])
 
 
 class TrainingData(Protocol):
@@ -147,6 +150,22 @@ class EncoderModule(LightningModule):
         scores = self.f1.compute()
         self.log_dict({f"{stage}/{name}": value for name, value in scores.items()})
         self.f1.reset()
+
+    @property
+    def prediction_schema(self) -> pa.Schema:
+        """Columns of the predictions: names of the labels, and their probabilities."""
+        return PREDICTIONS
+
+    def prediction_columns(
+        self, prediction: dict[str, Tensor], batch: ProductBatch
+    ) -> list[pa.Array]:
+        """A batch's predictions, given as sparse coordinates, as columns."""
+        counts = torch.bincount(prediction["documents"], minlength=len(batch.rows)).cpu()
+        ends = torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)])
+        offsets = pa.array(ends.numpy().astype("int32"))
+        names = pa.array(self.label_names).take(pa.array(prediction["labels"].cpu().numpy()))
+        scores = pa.array(prediction["scores"].float().cpu().numpy())
+        return [pa.ListArray.from_arrays(offsets, part) for part in (names, scores)]
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401  (Lightning's union of many forms)
         """AdamW and a schedule that moves with every optimiser step."""

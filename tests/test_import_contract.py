@@ -10,7 +10,16 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("hierarchy_lm", "data_modules")
 
-VOCABULARY = {"errors", "edges", "hierarchy", "batches", "dataset", "text", "vocabulary"}
+VOCABULARY = {
+    "errors",
+    "edges",
+    "hierarchy",
+    "batches",
+    "dataset",
+    "text",
+    "vocabulary",
+    "cascade_folder",
+}
 BRICKS = {"backbones", "nn", "losses", "metrics", "calibration"}
 COMMAND_LINE = {"cli", "__main__"}
 PLAIN = {"", "__version__"}

@@ -18,6 +18,9 @@ OTHER_COMMANDS = {
     "prepare": "turn a catalogue into a dataset folder",
     "export": "write a run's encoder as a Hugging Face folder",
     "compare": "print a table of finished runs",
+    "fit-cascade": "train a department classifier and all leaf classifiers",
+    "calibrate": "fit temperatures and choose thresholds for a target accuracy",
+    "report": "write a page about a tested cascade",
 }
 
 
@@ -67,7 +70,7 @@ def _run(argv: list[str]) -> int:
 
 def _usage() -> str:
     commands = {**OTHER_COMMANDS, **TRAINER_COMMANDS}
-    lines = [f"  {name:<10}{text}" for name, text in commands.items()]
+    lines = [f"  {name:<12}{text}" for name, text in commands.items()]
     return "\n".join(
         ["usage: hlm COMMAND [options]", "", *lines, "", "hlm COMMAND --help lists its options."]
     )

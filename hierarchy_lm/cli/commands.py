@@ -16,19 +16,43 @@ class CommandParser(ArgumentParser):
         raise UserError(one_line(message)) from ex
 
 
+TRAINS = "fit-cascade"  # what stands behind -- goes to every `hlm fit`
+# Lists from a signature would have to be typed as JSON.
+LISTS = {
+    "compare": {"runs": ("runs", "+", "Run folders, or folders with runs below them.")},
+    TRAINS: {"departments": ("--departments", "+", "Train just these again, by name.")},
+}
+
+
 def run_command(name: str, argv: list[str]) -> None:
     """Parse a command's options from its function's signature, and call it."""
     function = _function(name)
     parser = CommandParser(prog=f"hlm {name}", description=(function.__doc__ or "").split("\n")[0])
     parser.add_argument("--config", action="config", help="YAML file of options.")
     lists: set[str | int] = set()
-    if name == "compare":  # a list from the signature would have to be typed as JSON
-        parser.add_argument("runs", nargs="+", help="Run folders, or folders with runs below them.")
-        lists.add("runs")
-    parser.add_function_arguments(function, as_positional=True, fail_untyped=True, skip=lists)
+    for key, (option, count, text) in LISTS.get(name, {}).items():
+        parser.add_argument(option, nargs=count, default=[], help=text)
+        lists.add(key)
+    argv, extra = split_at_dashes(argv)
+    if name == TRAINS:
+        lists.add("extra")
+    elif extra:
+        raise UserError(f"hlm {name}: nothing is passed on behind --")
+    positional = name != TRAINS  # whose required arguments stand in the configuration file
+    parser.add_function_arguments(function, as_positional=positional, fail_untyped=True, skip=lists)
     options = parser.instantiate_classes(parser.parse_args(argv)).as_dict()
     options.pop("config", None)
+    if name == TRAINS:
+        options["extra"] = extra
     function(**options)
+
+
+def split_at_dashes(argv: list[str]) -> tuple[list[str], list[str]]:
+    """What stands before ``--``, and what behind it."""
+    if "--" not in argv:
+        return argv, []
+    at = argv.index("--")
+    return argv[:at], argv[at + 1 :]
 
 
 def _function(name: str) -> Callable[..., None]:
@@ -46,6 +70,18 @@ def _function(name: str) -> Callable[..., None]:
             from hierarchy_lm.export import export
 
             return export
+        case "fit-cascade":
+            from hierarchy_lm.cli.fit_cascade import fit_cascade
+
+            return fit_cascade
+        case "calibrate":
+            from hierarchy_lm.cli.calibrate import calibrate
+
+            return calibrate
+        case "report":
+            from hierarchy_lm.reports.cascade import report
+
+            return report
         case _:
             from hierarchy_lm.reports.compare import compare
 

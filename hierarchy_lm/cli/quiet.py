@@ -12,6 +12,8 @@ WARNINGS = [
     r".*your dataloader is not resumable.*",
     # The counts behind a score are summed over the ranks before it is computed.
     r".*sync_dist=True.*",
+    # A batch knows its own rows.
+    r".*Couldn't infer the batch indices.*",
     # ModelCheckpoint: a resumed run writes into its own new folder.
     r".*The dirpath has changed from.*",
 ]

@@ -10,8 +10,11 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+import data_modules.cascade
+import data_modules.classification
 import data_modules.products
 import data_modules.tasks  # noqa: F401
+import hierarchy_lm.classification
 import hierarchy_lm.finetuning
 import hierarchy_lm.pretraining  # noqa: F401  (imported classes have short names in the YAML)
 from data_modules.datasets import dataset_path, find_dataset
@@ -66,6 +69,8 @@ class HierarchyCLI(LightningCLI):
             "model.init_args.task",
             compute_fn=_task_folder,
         )
+        parser.link_arguments("data.init_args.department", "model.init_args.department")
+        parser.link_arguments("model.init_args.cascade", "data.init_args.cascade")
         for target in ("data", "model"):
             parser.link_arguments(
                 ("data.init_args.dataset", "model.init_args.backbone"),
@@ -84,9 +89,12 @@ class HierarchyCLI(LightningCLI):
         """Make what the configuration names: sample, tokenizer, run root, checkpoint path."""
         config = self.config[self.subcommand]
         root = _writable(Path(config.trainer.default_root_dir))
+        trained = "cascade" in config.model.init_args  # its weights are in the cascade folder
+        if trained and (self.subcommand == "fit" or config.get("ckpt_path")):
+            raise UserError("a Cascade is trained by `hlm fit-cascade`, and needs no --ckpt_path")
         if config.get("ckpt_path"):
             config.ckpt_path = str(find_checkpoint(config.ckpt_path, root))
-        elif self.subcommand != "fit":  # Lightning would go on with random heads
+        elif self.subcommand != "fit" and not trained:  # Lightning would take random heads
             raise UserError(
                 f"hlm {self.subcommand}: no checkpoint; give --ckpt_path best, last, a file or a "
                 "run folder"
@@ -94,6 +102,8 @@ class HierarchyCLI(LightningCLI):
         settle_loggers(config.trainer, root)
         data = config.data.init_args
         dataset = find_dataset(data.dataset)
+        if trained:
+            return
         backbone = _backbone_options(config.model.init_args.backbone)
         check_backbone(backbone)
         if tokenizer_source(backbone) is None:
@@ -120,6 +130,31 @@ class HierarchyCLI(LightningCLI):
         if self.config.fit.test_after_fit:
             best = self._get(self.config_init, "best_checkpoint").best_model_path
             self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=best or None)
+
+
+class _Parsed(HierarchyCLI):
+    """Parses a command line and stops there."""
+
+    def _set_seed(self) -> None:
+        """Leave the generators alone."""
+
+    def before_instantiate_classes(self) -> None:
+        """Make nothing."""
+
+    def instantiate_classes(self) -> None:
+        """Build nothing."""
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run nothing."""
+
+
+def parse_fit(argv: list[str]) -> Any:  # noqa: ANN401  (a namespace of options)
+    """The resolved configuration of an `hlm fit` command line.
+
+    Raises:
+        UserError: If it is wrong.
+    """
+    return _run(_Parsed, argv).config.fit
 
 
 def _hierarchy_file(dataset: str) -> str:
@@ -155,23 +190,27 @@ def _writable(root: Path) -> Path:
         ) from error
 
 
+def _run(cli: type[HierarchyCLI], argv: list[str]) -> HierarchyCLI:
+    defaults = str(files("hierarchy_lm") / "defaults.yaml")
+    return cli(
+        LightningModule,
+        LightningDataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        save_config_callback=RunRecord,
+        trainer_defaults={"callbacks": [TrainingSpeed(), PredictionWriter()]},
+        seed_everything_default=0,
+        parser_kwargs={command: {"default_config_files": [defaults]} for command in COMMANDS},
+        auto_configure_optimizers=False,
+        args=argv,
+    )
+
+
 def run_trainer(argv: list[str]) -> int:
     """Parse and run one of the trainer's commands. Returns the exit status."""
     quieten()
-    defaults = str(files("hierarchy_lm") / "defaults.yaml")
     try:
-        HierarchyCLI(
-            LightningModule,
-            LightningDataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            save_config_callback=RunRecord,
-            trainer_defaults={"callbacks": [TrainingSpeed(), PredictionWriter()]},
-            seed_everything_default=0,
-            parser_kwargs={command: {"default_config_files": [defaults]} for command in COMMANDS},
-            auto_configure_optimizers=False,
-            args=argv,
-        )
+        _run(HierarchyCLI, argv)
     except SIGTERMException:
         return 143  # Lightning's own status is 0, as if the run were finished
     except SystemExit as error:

@@ -39,7 +39,7 @@ class KnowledgeSkip(nn.Module):
         - output: ``(B, output_size)``
 
     Raises:
-        ValueError: If a listed layer does not exist.
+        ValueError: If a listed layer does not exist, or the last one is not listed.
     """
 
     layers: Tensor
@@ -78,4 +78,9 @@ def _chosen(layers: str | Sequence[int], num_layers: int) -> list[int]:
     wrong = [layer for layer in listed if not 1 <= layer <= num_layers]
     if wrong:
         raise ValueError(f"skip.layers: no layer {wrong[0]}; the encoder has 1 to {num_layers}")
+    if num_layers not in listed:
+        raise ValueError(
+            f"skip.layers lacks the last layer, {num_layers}; to go without the upper layers set "
+            "backbone.num_layers"
+        )
     return listed

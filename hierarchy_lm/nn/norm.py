@@ -58,6 +58,6 @@ class SyncedBatchNorm(nn.BatchNorm1d):
 def _over_ranks(value: Tensor) -> Tensor:
     """Sum over the ranks, with gradients; the value itself outside of DDP."""
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        total: Tensor = all_reduce(value)
+        total: Tensor = all_reduce(value)  # type: ignore[no-untyped-call]
         return total
     return value

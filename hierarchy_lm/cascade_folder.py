@@ -1,0 +1,144 @@
+"""The cascade folder: what `hlm fit-cascade` writes and `Cascade` reads (docs/cascade.md)."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from hierarchy_lm.dataset import write_json
+from hierarchy_lm.errors import UserError
+
+SCHEMA_VERSION = 1
+CASCADE, CALIBRATION = "cascade.json", "calibration.json"
+
+Status = Literal["model", "single_leaf", "prior", "empty", "failed", "pending"]
+
+
+@dataclass(frozen=True)
+class DepartmentEntry:
+    """How the leaves of one department are told apart.
+
+    Attributes:
+        node: The department's node.
+        path: Its name.
+        status: ``model``: a trained leaf classifier. ``single_leaf``: the department has one leaf,
+            which is right whenever the department is. ``prior``: too few items to train on, so the
+            shares of its leaves among them answer. ``empty``: no item at all. ``failed``: training
+            failed. ``pending``: not trained yet. The last three have no answer: the cascade backs
+            off to the department.
+        items: Training items with a leaf of the department.
+        leaves: Leaves of the department.
+        checkpoint: Its classifier, relative to the cascade folder.
+        prior: For ``prior`` and ``single_leaf``, the share of each leaf that has items.
+        reason: Why there is no model.
+        metrics: Validation metrics of the classifier.
+    """
+
+    node: int
+    path: str
+    status: Status
+    items: int
+    leaves: int
+    checkpoint: str | None = None
+    prior: Mapping[str, float] = field(default_factory=dict)
+    reason: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CascadeInfo:
+    """``cascade.json``.
+
+    Attributes:
+        tree: Fingerprint of the hierarchy.
+        tokenizer: Fingerprint of the tokenizer.
+        text: The text options of all classifiers.
+        checkpoint: The department classifier, relative to the folder.
+        departments: One entry per department, in the order of their nodes.
+    """
+
+    tree: str
+    tokenizer: str
+    text: Mapping[str, Any]
+    checkpoint: str
+    departments: list[DepartmentEntry]
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """``calibration.json``: what `hlm calibrate` found on the validation split.
+
+    Attributes:
+        department_temperature: Divides the logits of the department classifier.
+        leaf_temperature: Divides the logits of the leaf classifiers.
+        target_accuracy: What the thresholds promise.
+        error_probability: Probability with which a threshold's promise may fail.
+        leaf_threshold: Least confidence at which a leaf is accepted; None: no threshold reaches the
+            target, nothing is accepted.
+        department_threshold: Least probability at which a department is accepted; None as above.
+        per_department: Whether a leaf is accepted by its department's own threshold.
+        departments: These thresholds, by department.
+    """
+
+    department_temperature: float = 1.0
+    leaf_temperature: float = 1.0
+    target_accuracy: float | None = None
+    error_probability: float | None = None
+    leaf_threshold: float | None = 0.0
+    department_threshold: float | None = 0.0
+    per_department: bool = False
+    departments: Mapping[str, float | None] = field(default_factory=dict)
+
+
+def write_cascade(folder: Path, info: CascadeInfo) -> None:
+    """Write ``cascade.json``."""
+    write_json(folder / CASCADE, asdict(info))
+
+
+def read_cascade(folder: Path) -> CascadeInfo:
+    """Read ``cascade.json``.
+
+    Raises:
+        UserError: If the folder holds none, or one of another version.
+    """
+    content = _read(folder / CASCADE, "train one with `hlm fit-cascade`")
+    version = content.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise UserError(
+            f"{folder}: cascade of version {version}, this release reads {SCHEMA_VERSION}; "
+            "train it again"
+        )
+    try:
+        entries = [DepartmentEntry(**entry) for entry in content.pop("departments")]
+        return CascadeInfo(**content, departments=entries)
+    except (TypeError, KeyError) as error:
+        raise UserError(f"{folder / CASCADE}: {error}; train the cascade again") from error
+
+
+def read_calibration(folder: Path) -> Calibration | None:
+    """Read ``calibration.json``; None if the cascade has not been calibrated.
+
+    Raises:
+        UserError: If it is damaged.
+    """
+    file = folder / CALIBRATION
+    if not file.exists():
+        return None
+    try:
+        return Calibration(**_read(file, "calibrate again"))
+    except TypeError as error:
+        raise UserError(f"{file}: {error}; run `hlm calibrate` again") from error
+
+
+def _read(file: Path, remedy: str) -> dict[str, Any]:
+    if not file.is_file():
+        raise UserError(f"{file.parent}: no {file.name} there; {remedy}")
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{file}: no valid JSON ({error}); {remedy}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{file}: holds no JSON object; {remedy}")
+    return content

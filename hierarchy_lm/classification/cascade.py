@@ -1,0 +1,218 @@
+"""The cascade of DHPC: a department, then a leaf of that department, and how sure both are."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import torch
+from lightning.pytorch import Callback, LightningModule
+from torch import Tensor
+
+from hierarchy_lm.batches import ProductBatch
+from hierarchy_lm.cascade_folder import Calibration, read_calibration, read_cascade
+from hierarchy_lm.classification.decisions import DECISIONS, REASONS, Decisions, Thresholds
+from hierarchy_lm.classification.evaluation import EvaluationWriter
+from hierarchy_lm.classification.leaf_models import LeafModels
+from hierarchy_lm.classification.network import load_network
+from hierarchy_lm.classification.routing import Candidates, Router, Temperatures
+from hierarchy_lm.errors import UserError
+from hierarchy_lm.hierarchy import Hierarchy
+from hierarchy_lm.metrics import CascadeMetrics, CascadeOutcome
+
+MIB = 1 << 20
+ALTERNATIVE = pa.struct([("path", pa.string()), ("confidence", pa.float32())])
+SCHEMA = pa.schema(
+    [
+        ("department", pa.string()),
+        ("leaf", pa.string()),
+        ("path", pa.string()),
+        ("p_department", pa.float32()),
+        ("p_leaf", pa.float32()),
+        ("confidence", pa.float32()),
+        ("alternatives", pa.list_(ALTERNATIVE)),
+        ("decision", pa.string()),
+        ("reason", pa.string()),
+    ]
+)
+
+
+class Answers(NamedTuple):
+    """What the cascade says of B items.
+
+    Attributes:
+        best: The best leaf and its department; the leaf is -1 and the confidence 0 where no leaf
+            model could answer or the item has no text.
+        candidates: The best leaves, best first.
+        decisions: What to do with it.
+    """
+
+    best: CascadeOutcome
+    candidates: Candidates
+    decisions: Decisions
+
+
+class Cascade(LightningModule):
+    """Department classifier, then the leaf classifier of the best department (DHPC, Fig. 2).
+
+    The confidence in a leaf is p_department x p_leaf. Both passes go over whole batches of the
+    DataModule, here called windows, so that each leaf model is loaded and asked once per window.
+
+    Args:
+        cascade: Folder that `hlm fit-cascade` wrote.
+        top_departments: How many departments are asked for leaves; 1 is the paper's cascade.
+        alternatives: How many leaves are written for an item.
+        calibrated: Use the temperatures and thresholds of `hlm calibrate`, if there are any.
+        target_accuracy: Coverage is reported at this accuracy.
+        chunk_tokens: Tokens of one forward pass, padding included.
+        memory_mib: Leaf models that may be loaded at a time, in MiB of weights.
+    """
+
+    def __init__(
+        self,
+        cascade: str,
+        top_departments: int = 1,
+        alternatives: int = 5,
+        calibrated: bool = True,
+        target_accuracy: float = 0.9,
+        chunk_tokens: int = 16_384,
+        memory_mib: int = 8192,
+    ) -> None:
+        super().__init__()
+        if top_departments < 1 or alternatives < 1 or chunk_tokens < 1:
+            raise ValueError("top_departments, alternatives and chunk_tokens must be at least 1")
+        self.folder = Path(cascade)
+        self.info = read_cascade(self.folder)
+        self.hierarchy = Hierarchy.from_parquet(self.folder / "hierarchy.parquet")
+        if self.hierarchy.fingerprint != self.info.tree:
+            raise UserError(f"{self.folder}: hierarchy.parquet is not the tree of cascade.json")
+        calibration = (read_calibration(self.folder) if calibrated else None) or Calibration()
+        self.thresholds = Thresholds(calibration, self.hierarchy.level_sizes[0])
+        self.departments = load_network(
+            self.folder / self.info.checkpoint, self.info.tree, self.info.tokenizer
+        )
+        self.leaf_models = LeafModels(
+            self.folder, self.info, self.hierarchy, memory=memory_mib * MIB
+        )
+        self.router = Router(
+            self.departments,
+            self.leaf_models,
+            Temperatures(calibration.department_temperature, calibration.leaf_temperature),
+            top_departments,
+            alternatives,
+            chunk_tokens,
+        )
+        parents = torch.from_numpy(self.hierarchy.parents.astype("int64"))
+        offsets = [int(offset) for offset in self.hierarchy.level_offsets]
+        self.metrics = CascadeMetrics(parents, offsets, target_accuracy)
+
+    def setup(self, stage: str) -> None:
+        """Check that the data is of the cascade's tree.
+
+        Raises:
+            UserError: If it is not.
+        """
+        tree: Hierarchy = self.trainer.datamodule.hierarchy  # type: ignore[attr-defined]
+        if tree.fingerprint != self.info.tree:
+            raise UserError(
+                f"the dataset's tree (fingerprint {tree.fingerprint[:12]}) is not the cascade's "
+                f"({self.info.tree[:12]}); use the dataset it was trained on, or train it again"
+            )
+
+    def configure_callbacks(self) -> list[Callback]:
+        """Keep the answers of an evaluation, for `hlm report` and `hlm calibrate`."""
+        return [EvaluationWriter(self.folder)]
+
+    def forward(self, batch: ProductBatch) -> Answers:
+        """Answer a window of items."""
+        candidates = self.router.route(batch.tokens)
+        empty = batch.tokens.attention_mask.sum(dim=1) <= 2  # [CLS] [SEP]
+        department, leaf = candidates.department[:, 0], candidates.leaf[:, 0]
+        p_department, p_leaf = candidates.p_department[:, 0], candidates.p_leaf[:, 0]
+        decisions = self.thresholds.decide(
+            department, leaf, p_department, p_department * p_leaf, empty
+        )
+        answered = (leaf >= 0) & ~empty
+        best = CascadeOutcome(
+            department=department,
+            leaf=torch.where(answered, leaf, -1),
+            p_department=p_department,
+            p_leaf=torch.where(answered, p_leaf, 0.0),
+            confidence=torch.where(answered, p_department * p_leaf, 0.0),
+            weight=batch.weights,
+        )
+        return Answers(best, candidates, decisions)
+
+    def validation_step(  # type: ignore[override]  (for the writer of answers, not for a loss)
+        self, batch: ProductBatch, batch_idx: int
+    ) -> Answers:
+        """Count a window of the validation split."""
+        return self._count(batch)
+
+    def test_step(  # type: ignore[override]
+        self, batch: ProductBatch, batch_idx: int
+    ) -> Answers:
+        """Count a window of the test split."""
+        return self._count(batch)
+
+    def _count(self, batch: ProductBatch) -> Answers:
+        answers: Answers = self(batch)
+        self.metrics.update(answers.best, batch.targets)
+        return answers
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the scores of the split."""
+        self._log_scores("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the scores of the split."""
+        self._log_scores("test")
+
+    def _log_scores(self, stage: str) -> None:
+        scores = self.metrics.compute()
+        self.log_dict({f"{stage}/{name}": value.float() for name, value in scores.items()})
+        self.metrics.reset()
+
+    def predict_step(self, batch: ProductBatch, batch_idx: int) -> Answers:
+        """Answer a window; the columns are those of :data:`SCHEMA`."""
+        answers: Answers = self(batch)
+        return answers
+
+    @property
+    def prediction_schema(self) -> pa.Schema:
+        """Columns of the predictions."""
+        return SCHEMA
+
+    def prediction_columns(self, prediction: Answers, batch: ProductBatch) -> list[pa.Array]:
+        """The window's answers as columns of :data:`SCHEMA`."""
+        best, decisions = prediction.best, prediction.decisions
+        names, paths = pa.array(self.hierarchy.names), pa.array(self.hierarchy.paths)
+        leaf = _ids(best.leaf)
+        return [
+            names.take(_ids(best.department)),
+            names.take(leaf),
+            paths.take(leaf),
+            *(_floats(part) for part in (best.p_department, best.p_leaf, best.confidence)),
+            _alternatives(prediction.candidates, paths),
+            pa.array(DECISIONS).take(_ids(decisions.decision)),
+            pa.array(REASONS).take(_ids(decisions.reason)),
+        ]
+
+
+def _ids(values: Tensor) -> pa.Array:
+    """Null where there is none (-1)."""
+    ids = values.cpu().numpy()
+    return pa.array(ids, mask=ids < 0)
+
+
+def _floats(values: Tensor) -> pa.Array:
+    return pa.array(values.float().cpu().numpy())
+
+
+def _alternatives(candidates: Candidates, paths: pa.Array) -> pa.Array:
+    """For each item the leaves that were found, best first."""
+    found = (candidates.leaf >= 0).cpu()
+    offsets = torch.cat([torch.zeros(1, dtype=torch.long), found.sum(dim=1).cumsum(0)])
+    leaves = pa.array(candidates.leaf.cpu()[found].numpy())
+    scores = pa.array(candidates.score.float().cpu()[found].numpy())
+    values = pa.StructArray.from_arrays([paths.take(leaves), scores], fields=list(ALTERNATIVE))
+    return pa.ListArray.from_arrays(pa.array(offsets.numpy().astype("int32")), values)

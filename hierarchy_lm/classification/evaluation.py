@@ -1,0 +1,133 @@
+"""Keeps a cascade's answers on a labelled split, one row per item."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from hierarchy_lm.batches import ProductBatch
+from hierarchy_lm.classification.decisions import DECISIONS
+from hierarchy_lm.dataset import write_json
+from hierarchy_lm.parts import PartWriter
+
+SCHEMA = pa.schema(
+    [
+        ("item_id", pa.string()),
+        ("weight", pa.float32()),
+        ("gold", pa.list_(pa.int32())),
+        ("department", pa.int32()),
+        ("leaf", pa.int32()),
+        ("p_department", pa.float32()),
+        ("p_leaf", pa.float32()),
+        ("confidence", pa.float32()),
+        ("decision", pa.string()),
+    ]
+)
+
+
+def evaluation_folder(cascade: Path, split: str) -> Path:
+    """Where the answers on a split are kept; each evaluation replaces the one before."""
+    return cascade / "evaluation" / split
+
+
+class EvaluationWriter(Callback):
+    """Writes ``evaluation/<split>/part-*.parquet`` into the cascade folder.
+
+    ``gold`` holds the most specific gold nodes, ``leaf`` is -1 where nothing could answer.
+
+    Args:
+        cascade: The cascade folder.
+    """
+
+    def __init__(self, cascade: Path) -> None:
+        self.cascade = cascade
+        self._writer: PartWriter | None = None
+        self._split = ""
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin."""
+        self._begin(trainer, "validation")
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin."""
+        self._begin(trainer, "test")
+
+    def _begin(self, trainer: Trainer, split: str) -> None:
+        folder, data = evaluation_folder(self.cascade, split), trainer.datamodule  # type: ignore[attr-defined]
+        if trainer.is_global_zero:
+            folder.mkdir(parents=True, exist_ok=True)
+            for part in folder.glob("part-*"):
+                part.unlink()
+            record = {
+                "dataset": str(data.source.folder.parent),
+                "split": split,
+                "label_column": data.source.label_column,
+            }
+            write_json(folder / "evaluation.json", record)
+        trainer.strategy.barrier()
+        self._split = split
+        self._writer = PartWriter(folder, trainer.global_rank, SCHEMA)
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,  # noqa: ANN401
+        batch: ProductBatch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Append a window."""
+        self._append(trainer, outputs, batch)
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,  # noqa: ANN401
+        batch: ProductBatch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Append a window."""
+        self._append(trainer, outputs, batch)
+
+    def _append(self, trainer: Trainer, answers: Any, batch: ProductBatch) -> None:  # noqa: ANN401
+        assert self._writer is not None
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        best = answers.best
+        documents, nodes = data.hierarchy.most_specific(
+            *(part.cpu().numpy() for part in batch.targets)
+        )
+        gold = _ragged(documents, nodes, len(batch.rows))
+        columns = [
+            data.item_ids(batch.rows.cpu().numpy(), self._split),
+            pa.array(batch.weights.cpu().numpy()),
+            gold,
+            *(pa.array(part.cpu().numpy().astype(np.int32)) for part in best[:2]),
+            *(pa.array(part.float().cpu().numpy()) for part in best[2:5]),
+            pa.array(DECISIONS).take(pa.array(answers.decisions.decision.cpu().numpy())),
+        ]
+        self._writer.write(columns)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Give the part its name."""
+        self._end()
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Give the part its name."""
+        self._end()
+
+    def _end(self) -> None:
+        assert self._writer is not None
+        self._writer.close()
+
+
+def _ragged(owners: Sequence[int], values: Sequence[int], size: int) -> pa.Array:
+    """Lists of the values of owners 0 .. size - 1, owners ascending."""
+    counts = np.bincount(np.asarray(owners), minlength=size)
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.asarray(values, dtype=np.int32)))

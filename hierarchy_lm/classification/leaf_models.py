@@ -1,0 +1,71 @@
+"""Leaf classifiers of a cascade, loaded when they are first asked and within a memory bound."""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from hierarchy_lm.cascade_folder import CascadeInfo, DepartmentEntry
+from hierarchy_lm.classification.network import ClassifierNetwork, load_network
+from hierarchy_lm.hierarchy import Hierarchy
+
+
+class LeafModels:
+    """What answers for each department.
+
+    Args:
+        folder: The cascade folder.
+        info: Its ``cascade.json``.
+        hierarchy: Its tree.
+        memory: Bytes of weights that may be resident. The least recently used models are dropped
+            first; one model is always kept, whatever its size.
+    """
+
+    def __init__(self, folder: Path, info: CascadeInfo, hierarchy: Hierarchy, memory: int) -> None:
+        self.folder = folder
+        self.info = info
+        self.memory = memory
+        self.loads = 0
+        self._entries: Mapping[int, DepartmentEntry] = {e.node: e for e in info.departments}
+        self._leaves = {node: torch.from_numpy(hierarchy.leaves_of(node)) for node in self._entries}
+        self._resident: OrderedDict[int, ClassifierNetwork] = OrderedDict()
+
+    def leaves(self, department: int) -> Tensor:
+        """Node ids of a department's leaves, in the order of its model's logits."""
+        return self._leaves[department]
+
+    def prior(self, department: int) -> Tensor | None:
+        """Probability of each leaf that answers in place of a model; None if there is none."""
+        shares = self._entries[department].prior
+        if not shares:
+            return None
+        return torch.tensor([shares.get(str(int(leaf)), 0.0) for leaf in self.leaves(department)])
+
+    def model(self, department: int, device: torch.device) -> ClassifierNetwork | None:
+        """The department's classifier on the device; None if it has none.
+
+        Raises:
+            UserError: If its file is missing or belongs to another tree.
+        """
+        entry = self._entries[department]
+        if entry.status != "model" or entry.checkpoint is None:
+            return None
+        if department in self._resident:
+            self._resident.move_to_end(department)
+            return self._resident[department]
+        network = load_network(self.folder / entry.checkpoint, self.info.tree, self.info.tokenizer)
+        self._make_room(network.num_bytes)
+        self._resident[department] = network.to(device)
+        self.loads += 1
+        return network
+
+    def _make_room(self, needed: int) -> None:
+        while self._resident and self.resident_bytes + needed > self.memory:
+            self._resident.popitem(last=False)
+
+    @property
+    def resident_bytes(self) -> int:
+        """Memory of the models that are loaded now."""
+        return sum(network.num_bytes for network in self._resident.values())

@@ -1,0 +1,171 @@
+"""Processes that run one training after another, side by side; one that dies is replaced."""
+
+import multiprocessing
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Job(NamedTuple):
+    """One `hlm fit`.
+
+    Attributes:
+        name: What it trains.
+        argv: Its command line.
+        log: File for all that it prints.
+    """
+
+    name: str
+    argv: list[str]
+    log: Path
+
+
+class Outcome(NamedTuple):
+    """How a job ended.
+
+    Attributes:
+        status: Exit status.
+        reason: One line for any other than 0.
+        seconds: How long it took.
+    """
+
+    status: int
+    reason: str
+    seconds: float
+
+
+CONTEXT = multiprocessing.get_context("spawn")
+
+
+def run_jobs(
+    jobs: Sequence[Job], devices: Sequence[str], report: Callable[[Job, Outcome], None]
+) -> None:
+    """Run all jobs, as many at a time as there are devices.
+
+    A job that fails, or whose process is killed, is reported and the others go on. When the caller
+    is interrupted, the running jobs get SIGTERM, write their checkpoints and end.
+
+    Args:
+        jobs: What to run.
+        devices: ``CUDA_VISIBLE_DEVICES`` of each worker; empty strings for workers on the CPU.
+        report: Called after each job, one call at a time.
+    """
+    waiting: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+    for job in jobs:
+        waiting.put(job)
+    lock, stop = threading.Lock(), threading.Event()
+    slots = [_Slot(device, len(devices)) for device in devices[: len(jobs)]]
+
+    def work(slot: _Slot) -> None:
+        while not stop.is_set():
+            try:
+                job = waiting.get_nowait()
+            except queue.Empty:
+                return
+            assert job is not None
+            outcome = slot.run(job)
+            if stop.is_set():
+                return
+            with lock:
+                report(job, outcome)
+
+    threads = [threading.Thread(target=work, args=(slot,), daemon=True) for slot in slots]
+    for thread in threads:
+        thread.start()
+    try:
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(timeout=0.2)
+    finally:
+        stop.set()
+        for slot in slots:
+            slot.end()
+
+
+class _Slot:
+    """A place for one process at a time."""
+
+    def __init__(self, device: str, neighbours: int) -> None:
+        self.device = device
+        self.neighbours = neighbours
+        self.process: BaseProcess | None = None
+        self.connection: Connection | None = None
+
+    def run(self, job: Job) -> Outcome:
+        """Hand a job to the process, a new one if there is none."""
+        if self.process is None or not self.process.is_alive():
+            self._start()
+        assert self.connection is not None
+        assert self.process is not None
+        started = time.monotonic()
+        try:
+            self.connection.send(job)
+            status, reason = self.connection.recv()
+            return Outcome(status, reason, time.monotonic() - started)
+        except (EOFError, OSError):
+            self.process.join()
+            code = self.process.exitcode or 0
+            end = signal.Signals(-code).name if code < 0 else f"status {code}"
+            self.process = None
+            reason = f"its process ended with {end}; see {job.log}"
+            return Outcome(1, reason, time.monotonic() - started)
+
+    def _start(self) -> None:
+        self.connection, theirs = CONTEXT.Pipe()
+        self.process = CONTEXT.Process(target=_serve, args=(theirs, self.device, self.neighbours))
+        self.process.start()
+        theirs.close()
+
+    def end(self) -> None:
+        """Let a running job save what it has, then end the process."""
+        if self.process is None:
+            return
+        if self.process.is_alive():
+            self.process.terminate()
+            self.process.join()
+
+
+def _serve(connection: Connection, device: str, neighbours: int) -> None:
+    """Run jobs as they come; imports of the training libraries wait for the environment."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which sends SIGTERM
+    if device:
+        os.environ["CUDA_VISIBLE_DEVICES"] = device
+    threads = max(1, (os.cpu_count() or 1) // neighbours)
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    while True:
+        try:
+            job = connection.recv()
+        except EOFError:
+            return
+        connection.send(_fit(job))
+
+
+def _fit(job: Job) -> tuple[int, str]:
+    from hierarchy_lm.cli import main
+    from hierarchy_lm.errors import UserError
+
+    job.log.parent.mkdir(parents=True, exist_ok=True)
+    with job.log.open("a", encoding="utf-8") as log:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+            os.dup2(log.fileno(), stream.fileno())
+    try:
+        os.environ["HLM_DEBUG"] = "1"  # main raises instead of printing
+        return main(job.argv), ""
+    except UserError as error:
+        return 2, " ".join(str(error).split())
+    except SystemExit as error:
+        return int(error.code or 0) if isinstance(error.code, int | None) else 1, "stopped"
+    except Exception as error:  # one failing department must not end the others
+        traceback.print_exc()
+        line = (str(error).strip().splitlines() or [""])[0]
+        return 1, f"{type(error).__name__}: {line}; see {job.log}"
