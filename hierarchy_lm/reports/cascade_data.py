@@ -1,0 +1,241 @@
+"""What a cascade folder says about one split: `hlm test` writes it, the report reads it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from hierarchy_lm.errors import UserError
+from hierarchy_lm.hierarchy import Hierarchy
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+SCHEMA = pa.schema(
+    [
+        ("item_id", pa.string()),
+        ("weight", pa.float32()),
+        ("gold", pa.list_(pa.int32())),
+        ("department", pa.int32()),
+        ("leaf", pa.int32()),
+        ("p_department", pa.float32()),
+        ("p_leaf", pa.float32()),
+        ("confidence", pa.float32()),
+        ("decision", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Thresholds that `hlm calibrate` left in the folder.
+
+    Attributes:
+        target_accuracy: What the thresholds promise, if stored.
+        leaf_threshold: Least confidence at which a leaf is accepted; ``None`` if no threshold
+            could promise the target.
+        departments: The same by department node, where a department has its own.
+    """
+
+    target_accuracy: float | None
+    leaf_threshold: float | None
+    departments: dict[int, float | None]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One cascade on one split, item by item.
+
+    Attributes:
+        name: Name of the cascade.
+        folder: The cascade folder.
+        split: Name of the split.
+        dataset: Folder of the dataset that was evaluated.
+        label_column: Column its labels were read from.
+        hierarchy: The cascade's tree.
+        statuses: What became of each department's model, by node.
+        calibration: ``None`` if the cascade was never calibrated.
+        item_ids: n strings.
+        weight: ``(n,)`` importance of each item.
+        gold: ``(g,)`` label nodes of all items, concatenated.
+        gold_rows: ``(g,)`` the item of each label node, ascending.
+        department: ``(n,)`` predicted root.
+        leaf: ``(n,)`` predicted leaf, -1 where there is none.
+        confidence: ``(n,)`` confidence in the leaf.
+        decision: n of ``leaf``, ``department``, ``abstain``.
+    """
+
+    name: str
+    folder: Path
+    split: str
+    dataset: str
+    label_column: str
+    hierarchy: Hierarchy
+    statuses: dict[int, str]
+    calibration: Calibration | None
+    item_ids: pa.Array
+    weight: Floats
+    gold: Ints
+    gold_rows: Ints
+    department: Ints
+    leaf: Ints
+    confidence: Floats
+    decision: pa.Array
+
+    @property
+    def num_items(self) -> int:
+        """Rows of the evaluation, n."""
+        return len(self.weight)
+
+
+def read_evaluation(folder: Path, split: str) -> Evaluation:
+    """Read and check a cascade's evaluation of a split.
+
+    Raises:
+        UserError: If the folder is no cascade, the split was not evaluated, or a file breaks the
+            rules of docs/report.md.
+    """
+    cascade = _read_json(folder / "cascade.json", "is it a cascade folder?")
+    hierarchy = Hierarchy.from_parquet(folder / "hierarchy.parquet")
+    place = folder / "evaluation" / split
+    info = _read_json(place / "evaluation.json", f"run `hlm test` on the split '{split}' first")
+    table = _read_rows(place)
+    arrays = _check_rows(place, table, hierarchy)
+    return Evaluation(
+        name=str(cascade.get("name") or folder.name),
+        folder=folder,
+        split=split,
+        dataset=str(info.get("dataset", "")),
+        label_column=str(info.get("label_column", "")),
+        hierarchy=hierarchy,
+        statuses=_statuses(folder, cascade),
+        calibration=_calibration(folder),
+        item_ids=table["item_id"].combine_chunks(),
+        decision=table["decision"].combine_chunks(),
+        **arrays,
+    )
+
+
+def check_comparable(cascade: Evaluation, baseline: Evaluation) -> None:
+    """Refuse a baseline whose figures cannot stand beside the cascade's.
+
+    Raises:
+        UserError: If its tree, its labels' column or its items are others.
+    """
+    where = f"{baseline.folder}: cannot be the baseline of {cascade.folder}:"
+    if baseline.hierarchy.fingerprint != cascade.hierarchy.fingerprint:
+        raise UserError(f"{where} it has another tree; train both on the same dataset")
+    if baseline.label_column != cascade.label_column:
+        raise UserError(
+            f"{where} it was judged by '{baseline.label_column}', not by "
+            f"'{cascade.label_column}'; run `hlm test` of both with the same labels"
+        )
+    shared = pc.sum(pc.is_in(baseline.item_ids, value_set=cascade.item_ids)).as_py() or 0
+    if not shared == baseline.num_items == cascade.num_items:
+        raise UserError(
+            f"{where} {shared} of its {baseline.num_items} items are among the other's "
+            f"{cascade.num_items}; run `hlm test` of both on the same dataset and split"
+        )
+    if not np.array_equal(np.sort(baseline.gold), np.sort(cascade.gold)):
+        raise UserError(f"{where} its items have other labels; run `hlm test` of both again")
+
+
+def _read_json(file: Path, remedy: str) -> dict[str, Any]:
+    if not file.is_file():
+        raise UserError(f"{file.parent}: no {file.name} there; {remedy}")
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: no valid JSON ({error}); make it again") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{file}: holds no JSON object; make it again")
+    return content
+
+
+def _statuses(folder: Path, cascade: dict[str, Any]) -> dict[int, str]:
+    try:
+        return {int(row["node"]): str(row["status"]) for row in cascade.get("departments", [])}
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{folder / 'cascade.json'}: every department needs a node and a status; train again"
+        ) from error
+
+
+def _calibration(folder: Path) -> Calibration | None:
+    file = folder / "calibration.json"
+    if not file.is_file():
+        return None
+    content = _read_json(file, "")
+    try:
+        return Calibration(
+            target_accuracy=_number(content.get("target_accuracy")),
+            leaf_threshold=_number(content.get("leaf_threshold")),
+            departments={
+                int(node): _number(own["leaf_threshold"] if isinstance(own, dict) else own)
+                for node, own in content.get("departments", {}).items()
+            },
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{file}: {error}; run `hlm calibrate` again") from error
+
+
+def _number(value: Any) -> float | None:  # noqa: ANN401  (whatever the JSON holds)
+    return None if value is None else float(value)
+
+
+def _read_rows(place: Path) -> pa.Table:
+    files = sorted(place.glob("part-*.parquet"))
+    if not files:
+        raise UserError(f"{place}: no part-*.parquet there; run `hlm test` again")
+    try:
+        tables = [pq.read_table(file, columns=SCHEMA.names).cast(SCHEMA) for file in files]
+        table = pa.concat_tables(tables)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{place}: {reason}; run `hlm test` again") from error
+    for name in SCHEMA.names:
+        if table[name].null_count:
+            raise UserError(f"{place}: column '{name}' holds nulls; run `hlm test` again")
+    return table
+
+
+def _check_rows(place: Path, table: pa.Table, hierarchy: Hierarchy) -> dict[str, Any]:
+    gold = table["gold"].combine_chunks()
+    lengths = pc.list_value_length(gold).to_numpy(zero_copy_only=False)
+    arrays: dict[str, Any] = {
+        "gold": gold.flatten().to_numpy(zero_copy_only=False).astype(np.int64),
+        "gold_rows": np.repeat(np.arange(len(gold), dtype=np.int64), lengths),
+        **{name: table[name].to_numpy().astype(np.int64) for name in ("department", "leaf")},
+        **{name: table[name].to_numpy().astype(np.float64) for name in ("weight", "confidence")},
+    }
+    for name, lowest in (("gold", 0), ("department", 0), ("leaf", -1)):
+        nodes = arrays[name]
+        if ((nodes < lowest) | (nodes >= hierarchy.num_nodes)).any():
+            raise UserError(
+                f"{place}: column '{name}' holds nodes that the cascade's tree lacks; "
+                "run `hlm test` again"
+            )
+    _check_numbers(place, table, arrays)
+    return arrays
+
+
+def _check_numbers(place: Path, table: pa.Table, arrays: dict[str, Any]) -> None:
+    weight, confidence = arrays["weight"], arrays["confidence"]
+    duplicates = len(weight) - pc.count_distinct(table["item_id"]).as_py()
+    if duplicates:
+        raise UserError(f"{place}: {duplicates} items are there twice; run `hlm test` again")
+    if not (np.isfinite(weight) & (weight >= 0)).all():
+        raise UserError(f"{place}: column 'weight' must be finite and at least 0")
+    if not ((confidence >= 0) & (confidence <= 1)).all():
+        raise UserError(f"{place}: column 'confidence' must lie between 0 and 1")
+    if not len(arrays["gold"]) or not weight[arrays["gold_rows"]].sum():
+        raise UserError(
+            f"{place}: no item with a label and a weight above 0; test on a labelled split"
+        )

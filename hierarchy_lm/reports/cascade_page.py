@@ -1,0 +1,114 @@
+"""A report's sections written as one HTML page without any outside resource, and as Markdown."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from html import escape
+from importlib.resources import files
+from string import Template
+
+from hierarchy_lm.reports.cascade_tables import Table
+
+
+@dataclass(frozen=True)
+class Section:
+    """One heading of the report.
+
+    Attributes:
+        title: The heading.
+        text: Paragraphs.
+        notes: List entries below them.
+        table: The figures.
+        figure: HTML that stands before the table, in the page only.
+        folded: Whether the page shows the table on demand.
+    """
+
+    title: str
+    text: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    table: Table | None = None
+    figure: str = ""
+    folded: bool = False
+
+
+def html_page(title: str, sections: Sequence[Section], data: str) -> str:
+    """The page; ``data`` is the JSON that its script reads."""
+    templates = files("hierarchy_lm.reports") / "templates"
+    parts = {
+        name: (templates / f"cascade.{name}").read_text(encoding="utf-8")
+        for name in ("html", "css", "js")
+    }
+    return Template(parts["html"]).substitute(
+        title=escape(title),
+        style=parts["css"],
+        sections="\n".join(map(_html_section, sections)),
+        data=data,
+        script=parts["js"],
+    )
+
+
+def _html_section(section: Section) -> str:
+    name = re.sub(r"[^a-z]+", "-", section.title.lower()).strip("-")
+    text = "".join(f"<p>{escape(paragraph)}</p>" for paragraph in section.text)
+    notes = "".join(f"<li>{escape(note)}</li>" for note in section.notes)
+    notes = f"<ul>{notes}</ul>" if notes else ""
+    table = _html_table(section.table) if section.table and section.table.rows else ""
+    if table and section.folded:
+        table = f"<details><summary>Figures as a table</summary>{table}</details>"
+    return (
+        f'<section aria-labelledby="{name}"><h2 id="{name}">{escape(section.title)}</h2>'
+        f"{text}{notes}{section.figure}{table}</section>"
+    )
+
+
+def _html_table(table: Table) -> str:
+    numeric = [column.startswith("#") for column in table.columns]
+    head = "".join(
+        f'<th scope="col"{_numeric(right)}>{escape(column.removeprefix("#"))}</th>'
+        for column, right in zip(table.columns, numeric, strict=True)
+    )
+    body = "\n".join(f"<tr>{_html_row(row, numeric)}</tr>" for row in table.rows)
+    caption = escape(table.caption)
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{caption}"><table>'
+        f"<caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
+        "</table></div>"
+    )
+
+
+def _html_row(row: Sequence[str], numeric: Sequence[bool]) -> str:
+    cells = [escape(cell).replace("\n", "<br>") for cell in row]
+    first = f'<th scope="row"{_numeric(numeric[0])}>{cells[0]}</th>'
+    return first + "".join(
+        f"<td{_numeric(right)}>{cell}</td>"
+        for cell, right in zip(cells[1:], numeric[1:], strict=True)
+    )
+
+
+def _numeric(right: bool) -> str:
+    return ' class="number"' if right else ""
+
+
+def markdown(title: str, sections: Sequence[Section]) -> str:
+    """The same sections without figures."""
+    blocks = [f"# {_plain(title)}"]
+    for section in sections:
+        blocks += [f"## {_plain(section.title)}", *map(_plain, section.text)]
+        if section.notes:
+            blocks.append("\n".join(f"- {_plain(note)}" for note in section.notes))
+        if section.table and section.table.rows:
+            blocks.append(_markdown_table(section.table))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _markdown_table(table: Table) -> str:
+    rule = ["---:" if column.startswith("#") else "---" for column in table.columns]
+    head = [_plain(column.removeprefix("#")) for column in table.columns]
+    rows = [[_plain(cell).replace("\n", "<br>") for cell in row] for row in table.rows]
+    lines = "\n".join(f"| {' | '.join(row)} |" for row in [head, rule, *rows])
+    return f"{_plain(table.caption)}:\n\n{lines}"
+
+
+def _plain(text: str) -> str:
+    """Text whose signs Markdown does not interpret."""
+    return re.sub(r"([\\`*_\[\]<|])", r"\\\1", text)
