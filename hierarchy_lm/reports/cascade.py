@@ -24,7 +24,7 @@ def report(
         UserError: If a folder holds no evaluation of the split, the two cannot be compared, or
             the files cannot be written.
     """
-    own, other = _read(Path(cascade), baseline and Path(baseline), split)
+    own, other = _read(Path(cascade), Path(baseline) if baseline else None, split)
     title = f"{own.label} on the split '{split}'"
     parts, data = sections(own, other)
     folder = Path(output) if output else Path(cascade) / "evaluation" / split
@@ -36,14 +36,23 @@ def report(
         print(folder / name)
 
 
-def _read(cascade: Path, baseline: Path | str | None, split: str) -> tuple[Scores, Scores | None]:
+def _read(cascade: Path, baseline: Path | None, split: str) -> tuple[Scores, Scores | None]:
     evaluation = read_evaluation(cascade, split)
-    if not baseline:
-        return score(evaluation, evaluation.name), None
-    other = read_evaluation(Path(baseline), split)
+    if baseline is None:
+        return score(evaluation, cascade.resolve().name), None
+    other = read_evaluation(baseline, split)
     check_comparable(evaluation, other)
-    label = other.name if other.name != evaluation.name else f"{other.name} (baseline)"
-    return score(evaluation, evaluation.name), score(other, label)
+    own_label, label = _labels(cascade.resolve(), baseline.resolve())
+    return score(evaluation, own_label), score(other, label)
+
+
+def _labels(cascade: Path, baseline: Path) -> tuple[str, str]:
+    """The folders' names, with as many of their parents as tell them apart."""
+    own, other = cascade.parts, baseline.parts
+    for size in range(1, min(len(own), len(other))):
+        if own[-size:] != other[-size:]:
+            return "/".join(own[-size:]), "/".join(other[-size:])
+    return str(cascade), str(baseline)
 
 
 def _write(file: Path, text: str) -> None:

@@ -11,6 +11,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from hierarchy_lm.cascade_folder import (
+    CALIBRATION,
+    Calibration,
+    Status,
+    read_calibration,
+    read_cascade,
+)
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.hierarchy import Hierarchy
 
@@ -34,27 +41,10 @@ SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """Thresholds that `hlm calibrate` left in the folder.
-
-    Attributes:
-        target_accuracy: What the thresholds promise, if stored.
-        leaf_threshold: Least confidence at which a leaf is accepted; ``None`` if no threshold
-            could promise the target.
-        departments: The same by department node, where a department has its own.
-    """
-
-    target_accuracy: float | None
-    leaf_threshold: float | None
-    departments: dict[int, float | None]
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """One cascade on one split, item by item.
 
     Attributes:
-        name: Name of the cascade.
         folder: The cascade folder.
         split: Name of the split.
         dataset: Folder of the dataset that was evaluated.
@@ -72,13 +62,12 @@ class Evaluation:
         decision: n of ``leaf``, ``department``, ``abstain``.
     """
 
-    name: str
     folder: Path
     split: str
     dataset: str
     label_column: str
     hierarchy: Hierarchy
-    statuses: dict[int, str]
+    statuses: dict[int, Status]
     calibration: Calibration | None
     item_ids: pa.Array
     weight: Floats
@@ -102,21 +91,22 @@ def read_evaluation(folder: Path, split: str) -> Evaluation:
         UserError: If the folder is no cascade, the split was not evaluated, or a file breaks the
             rules of docs/report.md.
     """
-    cascade = _read_json(folder / "cascade.json", "is it a cascade folder?")
+    cascade = read_cascade(folder)
     hierarchy = Hierarchy.from_parquet(folder / "hierarchy.parquet")
+    if hierarchy.fingerprint != cascade.tree:
+        raise UserError(f"{folder}: hierarchy.parquet is another tree than the cascade's")
     place = folder / "evaluation" / split
     info = _read_json(place / "evaluation.json", f"run `hlm test` on the split '{split}' first")
     table = _read_rows(place)
     arrays = _check_rows(place, table, hierarchy)
     return Evaluation(
-        name=str(cascade.get("name") or folder.name),
         folder=folder,
         split=split,
         dataset=str(info.get("dataset", "")),
         label_column=str(info.get("label_column", "")),
         hierarchy=hierarchy,
-        statuses=_statuses(folder, cascade),
-        calibration=_calibration(folder),
+        statuses={entry.node: entry.status for entry in cascade.departments},
+        calibration=_checked(folder, read_calibration(folder)),
         item_ids=table["item_id"].combine_chunks(),
         decision=table["decision"].combine_chunks(),
         **arrays,
@@ -159,35 +149,15 @@ def _read_json(file: Path, remedy: str) -> dict[str, Any]:
     return content
 
 
-def _statuses(folder: Path, cascade: dict[str, Any]) -> dict[int, str]:
-    try:
-        return {int(row["node"]): str(row["status"]) for row in cascade.get("departments", [])}
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{folder / 'cascade.json'}: every department needs a node and a status; train again"
-        ) from error
-
-
-def _calibration(folder: Path) -> Calibration | None:
-    file = folder / "calibration.json"
-    if not file.is_file():
+def _checked(folder: Path, calibration: Calibration | None) -> Calibration | None:
+    if calibration is None:
         return None
-    content = _read_json(file, "")
-    try:
-        return Calibration(
-            target_accuracy=_number(content.get("target_accuracy")),
-            leaf_threshold=_number(content.get("leaf_threshold")),
-            departments={
-                int(node): _number(own["leaf_threshold"] if isinstance(own, dict) else own)
-                for node, own in content.get("departments", {}).items()
-            },
-        )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{file}: {error}; run `hlm calibrate` again") from error
-
-
-def _number(value: Any) -> float | None:  # noqa: ANN401  (whatever the JSON holds)
-    return None if value is None else float(value)
+    own = calibration.departments
+    numbers: list[object] = [calibration.target_accuracy, calibration.leaf_threshold]
+    numbers += own.values() if isinstance(own, dict) else ["no mapping"]
+    if not all(value is None or isinstance(value, int | float) for value in numbers):
+        raise UserError(f"{folder / CALIBRATION}: thresholds must be numbers; calibrate again")
+    return calibration
 
 
 def _read_rows(place: Path) -> pa.Table:

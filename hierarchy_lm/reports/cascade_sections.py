@@ -83,7 +83,12 @@ def _calibrated(scores: Scores) -> list[str]:
     _, coverage, accuracy, _ = scores.curve.at(index)
     return [
         f"The calibrated threshold{promise} is {threshold_text(threshold)}: accuracy "
-        f"{share(accuracy)} at coverage {share(coverage)} on this split."
+        f"{share(accuracy)} at coverage {share(coverage)} on this split.",
+        *(
+            ["Decisions follow each department's own threshold."]
+            if calibration.per_department
+            else []
+        ),
     ]
 
 

@@ -140,7 +140,7 @@ def repair_table(scores: Scores, most: int) -> Table:
         row = [evaluation.hierarchy.paths[node], share(float(own.loss[index]))]
         row += [*map(share, parts), evaluation.statuses.get(node, MISSING)]
         if thresholds:
-            own_threshold = thresholds.get(node)
+            own_threshold = thresholds.get(str(node))
             row.append(MISSING if own_threshold is None else threshold_text(own_threshold))
         rows.append(row)
     return Table("The first lines are the first to repair", columns, rows)

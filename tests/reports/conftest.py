@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from hierarchy_lm.cascade_folder import CascadeInfo, DepartmentEntry
+from hierarchy_lm.cascade_folder import write_cascade as write_cascade_info
 from hierarchy_lm.cli import main
 from hierarchy_lm.hierarchy import Hierarchy
 
@@ -44,11 +46,11 @@ CALIBRATION = {
     "error_probability": 0.05,
     "leaf_threshold": 0.62,
     "department_threshold": 0.5,
-    "departments": {"0": {"leaf_threshold": 0.7}},
+    "departments": {"0": 0.7},
 }
 DEPARTMENTS = [
-    {"node": 0, "path": "Garden", "status": "failed", "items": 9},
-    {"node": 1, "path": "Pets", "status": "model", "items": 9},
+    DepartmentEntry(0, "Garden", "failed", items=9, leaves=6),
+    DepartmentEntry(1, "Pets", "model", items=9, leaves=6),
 ]
 
 
@@ -103,13 +105,13 @@ def write_cascade():
         split="test",
         dataset="nowhere",
         label_column="node_ids",
-        name=None,
     ):
         place = folder / "evaluation" / split
         place.mkdir(parents=True, exist_ok=True)
         tree.to_parquet(folder / "hierarchy.parquet")
-        about = {"name": name or folder.name, "departments": list(departments)}
-        (folder / "cascade.json").write_text(json.dumps(about))
+        write_cascade_info(
+            folder, CascadeInfo(tree.fingerprint, "words", {}, "department.ckpt", list(departments))
+        )
         if calibration is not None:
             (folder / "calibration.json").write_text(json.dumps(calibration))
         info = {"dataset": str(dataset), "split": split, "label_column": label_column}

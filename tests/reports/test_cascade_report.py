@@ -1,6 +1,5 @@
 """The figures of a report against hand-made values, scikit-learn and slow loops."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,8 +9,9 @@ import pytest
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import accuracy_score
 
+from hierarchy_lm.classification.evaluation import SCHEMA as WRITTEN
 from hierarchy_lm.hierarchy import Hierarchy
-from hierarchy_lm.reports.cascade_data import read_evaluation
+from hierarchy_lm.reports.cascade_data import SCHEMA, read_evaluation
 from hierarchy_lm.reports.cascade_figures import (
     by_department,
     coverage_curve,
@@ -276,9 +276,5 @@ def test_gain_has_a_sign_and_no_minus_zero():
     assert gain(None, 0.9) == gain(float("nan"), 0.9) == share(None) == "–"
 
 
-def test_thresholds_of_departments_in_both_forms(tmp_path, write_cascade):
-    calibration = {"leaf_threshold": None, "departments": {"0": {"leaf_threshold": 0.5}, "1": 0.25}}
-    folder = write_cascade(tmp_path / "c", TREE, columns(ITEMS), calibration=calibration)
-    found = read_evaluation(folder, "test").calibration
-    assert (found.leaf_threshold, found.departments) == (None, {0: 0.5, 1: 0.25})
-    assert json.loads((folder / "calibration.json").read_text()) == calibration
+def test_the_rows_read_are_those_an_evaluation_writes():
+    assert WRITTEN.equals(SCHEMA)

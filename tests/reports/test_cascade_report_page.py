@@ -239,9 +239,10 @@ def test_an_evaluation_without_labels_is_refused(tmp_path, write_cascade, capsys
     ("file", "content"),
     [
         ("cascade.json", "{"),
-        ("cascade.json", '{"departments": [{"path": "x"}]}'),
+        ("cascade.json", '{"schema_version": 1, "departments": [{"path": "x"}]}'),
         ("calibration.json", '{"leaf_threshold": "high"}'),
         ("calibration.json", '{"departments": {"0": {}}}'),
+        ("calibration.json", '{"departments": 7}'),
         ("evaluation/test/evaluation.json", "[]"),
         ("evaluation/test/part-00000.parquet", "no parquet"),
     ],
@@ -263,3 +264,18 @@ def test_slider_data_is_valid_json_in_its_element(page):
     steps = json.loads(data)["steps"]
     assert len(steps) <= 500
     assert all(len(step) == 5 for step in steps)
+
+
+def test_cascades_of_the_same_name_are_told_apart_by_their_parents(tmp_path, write_cascade, shop):
+    items = shop.rows(30, 0, 1.0)
+    one = write_cascade(tmp_path / "bert" / "cascade", shop.tree, items)
+    two = write_cascade(tmp_path / "dnn" / "cascade", shop.tree, items)
+    assert main(["report", str(one), "--baseline", str(two)]) == 0
+    text = (one / "evaluation/test/report.md").read_text()
+    assert "| figure | bert/cascade | dnn/cascade | difference |" in text
+    assert "| leaf accuracy |" in text
+
+
+def test_a_tree_that_is_not_the_cascades_is_refused(cascades, shop, capsys):
+    Hierarchy.from_paths([("Other",)]).to_parquet(cascades[0] / "hierarchy.parquet")
+    assert "another tree" in refused(capsys, cascades[0])
