@@ -1,10 +1,7 @@
 """DHPC's loss: BCE with bootstrap learning, negative sampling and soft labels."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from hierarchy_lm.batches import SparseTargets
 from hierarchy_lm.losses.dhpc_options import DHPCOptions
@@ -68,10 +65,6 @@ class DHPCLoss(nn.Module):
             scale = logits.new_full((len(logits), 1), self._scale(logits), dtype=torch.float32)
             blocks = torch.zeros_like(targets.labels)
             return block_bce(logits, targets, blocks, scale, [0, self.num_labels])
-        columns = self.columns(targets, step)
-        if columns is not None:
-            chosen: Tensor = _TakeColumns.apply(logits, columns)  # type: ignore[no-untyped-call]
-            return self.forward_columns(chosen, columns, targets, step)
         self._observe(logits, targets, None)
         return self._loss(logits, targets, self._sample(targets, len(logits)), terms)
 
@@ -162,23 +155,3 @@ class DHPCLoss(nn.Module):
     def _observe(self, logits: Tensor, targets: SparseTargets, columns: Tensor | None) -> None:
         if self.training and self.options.negatives.keep < 1:
             self.sampler.preferences.observe(logits, targets, columns)
-
-
-class _TakeColumns(torch.autograd.Function):
-    """Some columns; the backward pass gathers too, which is faster than scattering."""
-
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor, columns: Tensor) -> Tensor:  # noqa: ANN401
-        ctx.save_for_backward(columns)
-        ctx.num_labels = logits.shape[1]
-        return logits.index_select(1, columns)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
-        (columns,) = ctx.saved_tensors
-        batch_size, size = grad_output.shape
-        places = columns.new_full((ctx.num_labels,), size)
-        places[columns] = torch.arange(size, device=columns.device)
-        padded = torch.cat([grad_output, grad_output.new_zeros(batch_size, 1)], dim=1)
-        return padded.index_select(1, places), None

@@ -17,10 +17,9 @@ from torch.nn import functional as F
 
 from hierarchy_lm.losses.dhpc_options import BootstrapForm
 
-# Added to a logit, it leaves no value and no gradient; infinity would give 0 * inf.
-DROPPED = -1e30
+# No kept label lies so low; a dropped one does, though not at infinity, which would give 0 * inf.
 _HARDLY = -1e20
-_CPU_PIECE, _GPU_PIECE = 2**16, 2**26
+_CPU_PIECE, _GPU_PIECE = 2**18, 2**26
 
 
 @dataclass(frozen=True)
@@ -71,17 +70,42 @@ class Exceptions(NamedTuple):
 class Draw(NamedTuple):
     """Which negatives a document keeps, and what each weighs.
 
-    A label is kept where its noise does not exceed the threshold. Both are scaled, so that the
-    difference, cut at 0, is what a dropped label adds to its logit.
+    What is added to a label's logit is 0 where it is kept and far below every logit where it is
+    dropped: ``mask`` itself, or with a threshold what lies below 0 of the sum of both.
 
     Shape:
-        - noise: ``(B, N)``, as a rule a view of much less memory, or ``(1, N)``; None keeps all
-        - threshold, weight: ``(B, 1)``, ``(1, N)`` or ``(1, 1)``
+        - mask: ``(B, N)``, as a rule a view of much less memory, or ``(1, N)``; None keeps all
+        - threshold: ``(B, 1)``, ``(1, N)`` or ``(1, 1)``, or None
+        - weight: ``(B, 1)``, ``(1, N)`` or ``(1, 1)``
     """
 
-    noise: Tensor | None
-    threshold: Tensor
+    mask: Tensor | None
+    threshold: Tensor | None
     weight: Tensor
+
+    def of(self, rows: slice) -> "Draw":
+        """The draw of some documents."""
+        mask, threshold, weight = self
+        return Draw(
+            None if mask is None else _rows(mask, rows),
+            None if threshold is None else _rows(threshold, rows),
+            _rows(weight, rows),
+        )
+
+    def at(self, documents: Tensor, labels: Tensor) -> "Draw":
+        """The draw at some pairs; ``(E,)`` each."""
+        mask, threshold, weight = self
+        return Draw(
+            None if mask is None else _at(mask, documents, labels),
+            None if threshold is None else _at(threshold, documents, labels),
+            _at(weight, documents, labels),
+        )
+
+    def dropped(self) -> Tensor | None:
+        """What is added to the logits."""
+        if self.mask is None or self.threshold is None:
+            return self.mask
+        return (self.mask + self.threshold).clamp_max_(0.0)
 
 
 def dhpc_terms(logits: Tensor, exceptions: Exceptions, draw: Draw, terms: Terms) -> Tensor:
@@ -106,13 +130,9 @@ class _DHPCTerms(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(logits)
         ctx.rest = exceptions, draw, terms
-        at_exceptions = _sharpened(logits[exceptions.documents, exceptions.labels], terms)
-        total = (exceptions.weights * _supervised(at_exceptions, exceptions.targets, terms)).sum()
-        if terms.beta < 1:
-            own = 1.0 if terms.everywhere else exceptions.weights
-            total = total + (own * _belief(at_exceptions, terms)).sum()
+        total = _exceptions_value(logits, exceptions, draw, terms)
         for rows in _pieces(logits):
-            total = total + _piece_value(logits[rows], rows, exceptions, draw, terms)
+            total = total + _piece_value(logits[rows], draw.of(rows), terms)
         return total
 
     @staticmethod
@@ -123,46 +143,58 @@ class _DHPCTerms(torch.autograd.Function):
         scale = grad_output / terms.temperature
         grad = torch.empty_like(logits)
         for rows in _pieces(logits):
-            _piece_gradient(logits[rows], rows, draw, terms, scale, grad[rows])
-        u = _sharpened(logits[exceptions.documents, exceptions.labels], terms)
-        at_exceptions = exceptions.weights * terms.beta * (torch.sigmoid(u) - exceptions.targets)
+            _piece_gradient(logits[rows], draw.of(rows), terms, scale, grad[rows])
+        documents, labels, weights, targets = exceptions
+        u = _sharpened(logits[documents, labels], terms)
+        at_exceptions = weights * terms.beta * (torch.sigmoid(u) - targets)
         if terms.beta < 1:
-            own = 1.0 if terms.everywhere else exceptions.weights
+            own = 1.0 if terms.everywhere else weights
             at_exceptions = at_exceptions + own * _belief_gradient(u, terms)
-        grad[exceptions.documents, exceptions.labels] = (scale * at_exceptions).to(grad.dtype)
+        grad[documents, labels] = (scale * at_exceptions).to(grad.dtype)
         return grad, None, None, None
 
 
-def _piece_value(
-    logits: Tensor, rows: slice, exceptions: Exceptions, draw: Draw, terms: Terms
-) -> Tensor:
-    """The dense part of some rows: all labels but the exceptions."""
-    inside = _within(exceptions.documents, rows)
-    cells = exceptions.documents[inside] - rows.start, exceptions.labels[inside]
-    u = _masked(logits, rows, draw, terms)
-    u[cells] = DROPPED
-    values = F.softplus(u)
-    if terms.unlabelled:
-        values -= terms.unlabelled * u.masked_fill(u < _HARDLY, 0.0)
-    values *= terms.beta
+def _exceptions_value(logits: Tensor, exceptions: Exceptions, draw: Draw, terms: Terms) -> Tensor:
+    """What the exceptions add, less what the dense part counts for them."""
+    documents, labels, weights, targets = exceptions
+    at_exceptions = logits[documents, labels]
+    u = _sharpened(at_exceptions, terms)
+    values = weights * terms.beta * (targets * F.softplus(-u) + (1.0 - targets) * F.softplus(u))
     if terms.beta < 1 and not terms.everywhere:
-        values += _belief(u, terms)
-    total = _weighted_sum(values, _rows(draw.weight, rows))
-    if terms.beta < 1 and terms.everywhere:
-        u = _sharpened(logits, terms)
-        u[cells] = DROPPED
-        total = total + _belief(u, terms).sum()
+        values = values + weights * _belief(u, terms)
+    there = draw.at(documents, labels)
+    return (values - there.weight * _dense(_masked(at_exceptions, there, terms), terms)).sum()
+
+
+def _piece_value(logits: Tensor, draw: Draw, terms: Terms) -> Tensor:
+    """Some rows, as if all labels were negatives."""
+    values = _dense(_masked(logits, draw, terms), terms)
+    # Not a matrix product, which autocast would round.
+    total = (
+        values.sum(dim=1 if draw.weight.shape[1] == 1 else 0, keepdim=True) * draw.weight
+    ).sum()
+    if terms.everywhere:
+        total = total + _belief(_sharpened(logits, terms), terms).sum()
     return total
 
 
-def _piece_gradient(
-    logits: Tensor, rows: slice, draw: Draw, terms: Terms, scale: Tensor, out: Tensor
-) -> None:
-    """Gradient of the dense part of some rows; what it writes at the exceptions is not used."""
-    u = _masked(logits, rows, draw, terms)
-    weight = _rows(draw.weight, rows) * scale
+def _dense(u: Tensor, terms: Terms) -> Tensor:
+    """Terms of negatives."""
+    values = F.softplus(u)
+    if terms.unlabelled:
+        values -= terms.unlabelled * u.masked_fill(u < _HARDLY, 0.0)
+    if terms.beta < 1:
+        values *= terms.beta
+        if not terms.everywhere:
+            values += _belief(u, terms)
+    return values
+
+
+def _piece_gradient(logits: Tensor, draw: Draw, terms: Terms, scale: Tensor, out: Tensor) -> None:
+    """Gradient of some rows; what it writes at the exceptions is not used."""
+    u, weight = _masked(logits, draw, terms), draw.weight * scale
     if terms.beta == 1 and not terms.unlabelled:
-        torch.mul(torch.sigmoid(u), weight, out=out)
+        torch.mul(u.sigmoid_(), weight, out=out)
         return
     grad = torch.sigmoid(u)
     if terms.unlabelled:
@@ -171,14 +203,9 @@ def _piece_gradient(
     if terms.beta < 1 and not terms.everywhere:
         grad += _belief_gradient(u, terms)
     grad *= weight
-    if terms.beta < 1 and terms.everywhere:
+    if terms.everywhere:
         grad += scale * _belief_gradient(_sharpened(logits, terms), terms)
     out.copy_(grad)
-
-
-def _supervised(u: Tensor, targets: Tensor, terms: Terms) -> Tensor:
-    """BCE (Eq. 5)."""
-    return terms.beta * (targets * F.softplus(-u) + (1.0 - targets) * F.softplus(u))
 
 
 def _belief(u: Tensor, terms: Terms) -> Tensor:
@@ -208,34 +235,31 @@ def _belief_gradient(u: Tensor, terms: Terms) -> Tensor:
     return (1.0 - terms.beta) * values
 
 
-def _masked(logits: Tensor, rows: slice, draw: Draw, terms: Terms) -> Tensor:
+def _masked(logits: Tensor, draw: Draw, terms: Terms) -> Tensor:
     """Values u of the kept labels, and so little at the dropped ones that they leave nothing."""
-    if draw.noise is None:
+    dropped = draw.dropped()
+    if dropped is None:
         return _sharpened(logits, terms)
-    dropped = (_rows(draw.threshold, rows) - _rows(draw.noise, rows)).clamp_max_(0.0)
     return torch.add(dropped, logits, alpha=1.0 / terms.temperature)
-
-
-def _sharpened(logits: Tensor, terms: Terms) -> Tensor:
-    """Values z / eps in at least float32, in new memory."""
-    dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
-    return torch.mul(logits.to(dtype), 1.0 / terms.temperature)
-
-
-def _weighted_sum(values: Tensor, weight: Tensor) -> Tensor:
-    # Not a matrix product, which autocast would round.
-    return (values.sum(dim=1 if weight.shape[1] == 1 else 0, keepdim=True) * weight).sum()
 
 
 def _rows(values: Tensor, rows: slice) -> Tensor:
     return values if len(values) == 1 else values[rows]
 
 
-def _within(documents: Tensor, rows: slice) -> slice:
-    """Where in the sorted ``documents`` those of some rows are."""
-    ends = torch.tensor([rows.start, rows.stop], device=documents.device)
-    start, stop = torch.searchsorted(documents, ends).tolist()
-    return slice(start, stop)
+def _at(values: Tensor, documents: Tensor, labels: Tensor) -> Tensor:
+    row, column = (size > 1 for size in values.shape)
+    if row and column:
+        return values[documents, labels]
+    if row:
+        return values[documents, 0]
+    return values[0, labels] if column else values[0]
+
+
+def _sharpened(logits: Tensor, terms: Terms) -> Tensor:
+    """Values z / eps in at least float32, in new memory."""
+    dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
+    return torch.mul(logits.to(dtype), 1.0 / terms.temperature)
 
 
 def _pieces(logits: Tensor) -> Iterator[slice]:

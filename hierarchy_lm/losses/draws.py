@@ -5,60 +5,111 @@ ring. A document's draw has exactly the distribution of a draw of its own, and N
 instead of B x N. A label is drawn where its noise does not exceed a threshold.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from hierarchy_lm.batches import SparseTargets
+from hierarchy_lm.losses.label_space import contains
 
 # Noise lies in [0, SCALE): its distance from a threshold is then large beside every logit, and
 # what a dropped label adds to its own.
 SCALE = 1e36
 
 
-def ring(values: Tensor, batch_size: int) -> Tensor:
-    """The same N numbers for each document, from another place on; takes no memory of its own.
+class Ring(NamedTuple):
+    """Where each document starts to read the same N numbers.
 
-    Shape:
-        - values: ``(N,)``
-        - output: ``(B, N)``, a view of about 3 N numbers
+    Attributes:
+        start: Place of the first document's label 0.
+        stride: Places from one document to the next.
+        size: N.
     """
-    size = len(values)
-    stride = max(1, size // max(1, batch_size))
-    start = int(torch.randint(size, ()))
-    repeats = -(-(start + stride * (batch_size - 1) + size) // size)
-    return values.repeat(repeats).as_strided((batch_size, size), (stride, 1), start)
+
+    start: int
+    stride: int
+    size: int
+
+    def view(self, values: Tensor, batch_size: int) -> Tensor:
+        """The numbers of each document, without memory of their own.
+
+        Shape:
+            - values: ``(N,)``
+            - output: ``(B, N)``, a view of about 3 N numbers
+        """
+        last = self.start + self.stride * (batch_size - 1) + self.size
+        tiled = values.repeat(-(-last // self.size))
+        return tiled.as_strided((batch_size, self.size), (self.stride, 1), self.start)
+
+    def place(self, documents: Tensor, labels: Tensor) -> Tensor:
+        """Places of the documents' labels."""
+        return (self.start + self.stride * documents + labels) % self.size
+
+    def label(self, documents: Tensor, places: Tensor) -> Tensor:
+        """Labels of the documents at some places."""
+        return (places - self.start - self.stride * documents) % self.size
 
 
-def uniform_noise(num_labels: int, device: torch.device) -> Tensor:
-    """Noise of which m numbers lie below m / N of the scale: for draws of exactly so many.
+def random_ring(num_labels: int, batch_size: int) -> Ring:
+    """Documents spread evenly round the ring, from anywhere on."""
+    stride = max(1, num_labels // max(1, batch_size))
+    return Ring(int(torch.randint(num_labels, ())), stride, num_labels)
+
+
+class ExactDraw(NamedTuple):
+    """Exactly so many negatives per document.
 
     Shape:
-        - output: ``(N,)``
+        - mask: ``(B, N)``, 0 at labels that all documents draw if they are at that place
+        - documents, labels: what the documents draw besides, sorted by document
     """
-    return (torch.randperm(num_labels, device=device) + 0.5) * (SCALE / num_labels)
+
+    mask: Tensor
+    documents: Tensor
+    labels: Tensor
 
 
-def exact_threshold(noise: Tensor, targets: SparseTargets, wanted: Tensor) -> Tensor:
-    """Threshold below which each document has exactly the wanted number of negatives.
+def exact_draw(targets: SparseTargets, wanted: Tensor, num_labels: int) -> ExactDraw:
+    """Draw uniformly, without replacement, and pass over the positives.
 
-    Labels count in the order of their noise, so the first negatives of a uniformly random order
-    are drawn, and the positives before the last of them are passed over.
+    Places of the ring are taken in random order until a document has the wanted number of
+    negatives. That takes about as many places for one document as for another, so one mask holds
+    all but a few draws.
 
     Shape:
-        - noise: ``(B, N)``, ``uniform_noise`` on a ring
         - wanted: ``(B,)`` int64, not more than the document has negatives
-        - output: ``(B, 1)``
     """
-    batch_size, num_labels = noise.shape
-    ranks = (noise[targets.documents, targets.labels] * (num_labels / SCALE)).long()
-    ordered = (targets.documents * num_labels + ranks).sort().values
-    documents, ranks = ordered // num_labels, ordered % num_labels
-    positives = torch.bincount(documents, minlength=batch_size)
-    earlier = torch.arange(len(ordered), device=noise.device)
-    earlier = earlier - (positives.cumsum(0) - positives)[documents]
-    passed = ranks - earlier < wanted[documents]
-    passed_over = torch.bincount(documents[passed], minlength=batch_size)
-    return ((wanted + passed_over) * (SCALE / num_labels))[:, None]
+    order = torch.randperm(num_labels, device=wanted.device)
+    ring = random_ring(num_labels, len(wanted))
+    ranks = torch.empty_like(order)
+    ranks[order] = torch.arange(num_labels, device=order.device)
+    keys = targets.documents * num_labels + ranks[ring.place(*targets)]
+    positives = keys.sort().values
+    taken = _places_taken(positives, wanted, num_labels)
+    least = int(taken.min())
+    more = taken - least
+    documents = torch.arange(len(wanted), device=order.device).repeat_interleave(more)
+    first = more.cumsum(0) - more
+    later = least + torch.arange(len(documents), device=order.device) - first[documents]
+    kept = ~contains(positives, documents * num_labels + later)
+    documents, later = documents[kept], later[kept]
+    mask = ring.view((ranks >= least) * -SCALE, len(wanted))
+    return ExactDraw(mask, documents, ring.label(documents, order[later]))
+
+
+def _places_taken(positives: Tensor, wanted: Tensor, num_labels: int) -> Tensor:
+    """How many places give a document its negatives, those of its positives included, ``(B,)``.
+
+    Shape:
+        - positives: ``(P,)``, N x document + when the positive's place is taken, sorted
+    """
+    documents, ranks = positives // num_labels, positives % num_labels
+    sizes = torch.bincount(documents, minlength=len(wanted))
+    earlier = torch.arange(len(positives), device=positives.device)
+    earlier = earlier - (sizes.cumsum(0) - sizes)[documents]
+    passed = documents[ranks - earlier < wanted[documents]]
+    return wanted + torch.bincount(passed, minlength=len(wanted))
 
 
 def inclusion(weights: Tensor, counts: Tensor, expected: Tensor) -> Tensor:

@@ -123,6 +123,21 @@ def semantic_pairs(targets: SparseTargets, neighbours: Tensor, shares: Tensor) -
     return Pairs(*negatives, (1.0 - SEMANTIC_FLOOR) * sums + SEMANTIC_FLOOR / num_labels)
 
 
+def contains(ordered: Tensor, keys: Tensor) -> Tensor:
+    """Which keys are among the sorted ones; for few keys much faster than ``torch.isin``.
+
+    Shape:
+        - ordered: ``(P,)``
+        - keys: ``(K,)``
+        - output: ``(K,)`` bool
+    """
+    if not len(ordered):
+        return torch.zeros_like(keys, dtype=torch.bool)
+    places = torch.searchsorted(ordered, keys).clamp_(max=len(ordered) - 1)
+    return ordered[places] == keys
+
+
 def _without_positives(keys: Tensor, targets: SparseTargets, num_labels: int) -> SparseTargets:
-    kept = keys[~torch.isin(keys, targets.documents * num_labels + targets.labels)]
+    positives = (targets.documents * num_labels + targets.labels).sort().values
+    kept = keys[~contains(positives, keys)]
     return SparseTargets(kept // num_labels, kept % num_labels)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from hierarchy_lm.batches import SparseTargets
 from hierarchy_lm.losses.dhpc_options import NegativeOptions
 from hierarchy_lm.losses.dhpc_terms import Draw
-from hierarchy_lm.losses.draws import SCALE, exact_threshold, inclusion, ring, uniform_noise
+from hierarchy_lm.losses.draws import SCALE, exact_draw, inclusion, random_ring
 from hierarchy_lm.losses.label_space import Pairs
 from hierarchy_lm.losses.preferences import LabelPreferences, Preference
 
@@ -17,7 +17,7 @@ class Sample(NamedTuple):
     """The negatives of a batch.
 
     Attributes:
-        draw: What drops labels by a threshold.
+        draw: What most labels are drawn by.
         pairs: Labels that were drawn one by one, with their weight in the loss, 0 if not drawn.
     """
 
@@ -27,8 +27,9 @@ class Sample(NamedTuple):
     def dense(self, targets: SparseTargets, batch_size: int, num_labels: int) -> Tensor:
         """Weight of every label's term, ``(B, N)``; for tests and small label sets."""
         weights = self.draw.weight.expand(batch_size, num_labels).clone()
-        if self.draw.noise is not None:
-            weights[(self.draw.threshold < self.draw.noise).expand_as(weights)] = 0.0
+        dropped = self.draw.dropped()
+        if dropped is not None:
+            weights[(dropped < 0).expand_as(weights)] = 0.0
         weights[self.pairs.documents, self.pairs.labels] = self.pairs.weights
         weights[targets.documents, targets.labels] = 1.0
         return weights
@@ -38,16 +39,16 @@ class SharedSample(NamedTuple):
     """Negatives that all documents of a batch share; a document's positives are none of its own.
 
     Shape:
-        - noise: ``(1, N)``
+        - drawn: ``(1, N)`` bool
         - probabilities: ``(1, 1)`` or ``(1, N)``
     """
 
-    noise: Tensor
+    drawn: Tensor
     probabilities: Tensor
 
     def columns(self, targets: SparseTargets) -> Tensor:
         """Sorted ids of the drawn labels and of all positives, ``(S,)``."""
-        needed = (self.noise <= SCALE * self.probabilities)[0]
+        needed = self.drawn[0].clone()
         needed[targets.labels] = True
         return needed.nonzero()[:, 0]
 
@@ -55,7 +56,7 @@ class SharedSample(NamedTuple):
         """The same for some labels only."""
         even = self.probabilities.shape[1] == 1
         probabilities = self.probabilities if even else self.probabilities[:, columns]
-        return SharedSample(self.noise[:, columns], probabilities)
+        return SharedSample(self.drawn[:, columns], probabilities)
 
 
 class NegativeSampler(nn.Module):
@@ -78,27 +79,22 @@ class NegativeSampler(nn.Module):
         Raises:
             ValueError: If the sampler needs the label space and was not told it.
         """
-        device, negatives = targets.labels.device, self._negatives(targets, batch_size)
+        negatives = self._negatives(targets, batch_size)
         if self.options.sampler == "uniform":
-            noise = ring(uniform_noise(self.num_labels, device), batch_size)
-            wanted = self._wanted(negatives)
-            threshold = exact_threshold(noise, targets, wanted)
-            weight = self._weight(wanted / negatives, negatives)
-            return Sample(Draw(noise, threshold, weight[:, None]), _no_pairs(targets))
-        noise = ring(torch.rand(self.num_labels, device=device) * SCALE, batch_size)
+            return self._exact(targets, negatives)
         preference = self.preferences(targets)
-        if preference.pairs is None:
-            probabilities = self._of_all(preference.base)
-            draw = Draw(
-                noise, SCALE * probabilities, self._weight(probabilities, negatives[:, None])
-            )
-            return Sample(draw, _no_pairs(targets))
-        rest, own = self._by_document(preference, preference.pairs, negatives)
-        draw = Draw(noise, SCALE * rest, self._weight(rest, negatives[:, None]))
-        documents, labels, _ = preference.pairs
-        drawn = noise[documents, labels] <= SCALE * own
-        weights = drawn * self._weight(own, negatives[documents])
-        return Sample(draw, Pairs(documents, labels, weights))
+        noise = torch.rand(self.num_labels, device=negatives.device)
+        ring = random_ring(self.num_labels, batch_size)
+        if preference.pairs is not None:
+            minus_noise = ring.view(-SCALE * noise, batch_size)
+            return self._by_document(minus_noise, preference, preference.pairs, negatives)
+        probabilities = self._of_all(preference.base)
+        weight = self._weight(probabilities, negatives[:, None])
+        if probabilities.shape[1] == 1:
+            mask = ring.view((noise > self.options.keep) * -SCALE, batch_size)
+            return Sample(Draw(mask, None, weight), _no_pairs(targets))
+        draw = Draw(ring.view(-SCALE * noise, batch_size), SCALE * probabilities, weight)
+        return Sample(draw, _no_pairs(targets))
 
     def shared(self, targets: SparseTargets) -> SharedSample:
         """Negatives for the whole batch.
@@ -108,16 +104,16 @@ class NegativeSampler(nn.Module):
         """
         device, size = targets.labels.device, self.num_labels
         if self.options.sampler == "uniform":
-            share = max(1, round(self.options.keep * size)) / size
-            noise = uniform_noise(size, device)
-            return SharedSample(noise[None], torch.full((1, 1), share, device=device))
-        noise = torch.rand(size, device=device) * SCALE
+            count = max(1, round(self.options.keep * size))
+            drawn = torch.randperm(size, device=device) < count
+            return SharedSample(drawn[None], torch.full((1, 1), count / size, device=device))
         base, pairs = self.preferences(targets)
         if pairs is not None:
             more = (pairs.weights - base[0, 0]) / torch.unique(targets.documents).numel()
             base = base.repeat(1, size)
             base[0].index_add_(0, pairs.labels, more)
-        return SharedSample(noise[None], self._of_all(base))
+        probabilities = self._of_all(base)
+        return SharedSample(torch.rand(1, size, device=device) <= probabilities, probabilities)
 
     def use(self, shared: SharedSample, targets: SparseTargets, batch_size: int) -> Sample:
         """What a shared sample means for the documents' losses.
@@ -129,8 +125,26 @@ class NegativeSampler(nn.Module):
         """
         negatives = self._negatives(targets, batch_size)[:, None]
         weight = self._weight(shared.probabilities, negatives)
-        draw = Draw(shared.noise, SCALE * shared.probabilities, weight)
-        return Sample(draw, _no_pairs(targets))
+        return Sample(Draw(~shared.drawn * -SCALE, None, weight), _no_pairs(targets))
+
+    def _exact(self, targets: SparseTargets, negatives: Tensor) -> Sample:
+        wanted = self._wanted(negatives)
+        mask, documents, labels = exact_draw(targets, wanted, self.num_labels)
+        weight = self._weight(wanted / negatives.clamp(min=1), negatives)
+        return Sample(
+            Draw(mask, None, weight[:, None]), Pairs(documents, labels, weight[documents])
+        )
+
+    def _by_document(
+        self, minus_noise: Tensor, preference: Preference, pairs: Pairs, negatives: Tensor
+    ) -> Sample:
+        """Draws whose probabilities differ from one document to the next."""
+        documents, labels, _ = pairs
+        rest, own = self._probabilities(preference.base, pairs, negatives)
+        draw = Draw(minus_noise, SCALE * rest, self._weight(rest, negatives[:, None]))
+        drawn = minus_noise[documents, labels] + SCALE * own >= 0
+        weights = drawn * self._weight(own, negatives[documents])
+        return Sample(draw, Pairs(documents, labels, weights))
 
     def _negatives(self, targets: SparseTargets, batch_size: int) -> Tensor:
         """Unlabelled classes of each document, ``(B,)``."""
@@ -158,16 +172,16 @@ class NegativeSampler(nn.Module):
         expected = weights.new_full((1, 1), self.options.keep * self.num_labels)
         return inclusion(weights, torch.ones_like(weights), expected)
 
-    def _by_document(
-        self, preference: Preference, pairs: Pairs, negatives: Tensor
+    def _probabilities(
+        self, base: Tensor, pairs: Pairs, negatives: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Probabilities of the labels that do not stand out, ``(B, 1)``, and of the pairs."""
         standing_out = torch.bincount(pairs.documents, minlength=len(negatives))
         first = standing_out.cumsum(0) - standing_out
         places = torch.arange(len(pairs.documents), device=negatives.device)
         places = 1 + places - first[pairs.documents]
-        weights = pairs.weights.new_zeros(len(negatives), 1 + int(standing_out.max()))
-        weights[:, :1] = preference.base
+        weights = base.new_zeros(len(negatives), 1 + int(standing_out.max()))
+        weights[:, :1] = base
         weights[pairs.documents, places] = pairs.weights
         counts = (weights > 0).to(weights.dtype)
         counts[:, 0] = negatives - standing_out
