@@ -117,7 +117,7 @@ class DatasetFolder:
 
     def spec(self, split: str = "train", **changes: Any) -> CacheSpec:
         text = changes.pop("text", TextOptions(max_length=16))
-        columns = read_columns(text, False, "node_ids")
+        columns = read_columns(text, False, "node_ids", changes.get("weighted", False))
         settings = {
             "shards": tuple(find_shards(self.path / "products", split, PRODUCT_SCHEMA, columns)),
             "vocabulary": self.vocabulary,

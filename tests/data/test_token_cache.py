@@ -28,6 +28,7 @@ def rows() -> list[dict]:
             "description": " ".join(random.choice(WORDS, size=random.integers(0, 12))) or None,
             "bullet_points": random.choice(WORDS, size=random.integers(0, 3)).tolist(),
             "node_ids": random.choice(8, size=random.integers(0, 4), replace=False).tolist(),
+            "weight": float(np.float32(random.lognormal())),
         }
         for _ in range(60)
     ]
@@ -59,7 +60,7 @@ def slow_ids(vocabulary, row: dict, max_length: int) -> list[int]:
 def content(folder: Path) -> dict[str, bytes]:
     (cache,) = (path for path in folder.iterdir() if path.is_dir())
     files = {path.name: path.read_bytes() for path in cache.iterdir()}
-    assert len(files) == 7
+    assert len(files) == 8
     return files
 
 
@@ -192,6 +193,7 @@ def test_key_follows_everything_that_matters(dataset, rows, tmp_path):
         replace(spec, hierarchy=None).key,
         replace(spec, num_labels=9).key,
         replace(spec, pair=True).key,
+        replace(spec, weighted=True).key,
     ]
     assert len(set(keys)) == len(keys)
     dataset.path = moved
@@ -201,7 +203,7 @@ def test_key_follows_everything_that_matters(dataset, rows, tmp_path):
 def test_processes_build_the_same_bytes(dataset, rows, tmp_path, monkeypatch):
     dataset.products(rows, row_group_size=7)
     dataset.products(rows[:20], "train-00001")
-    open_cache(dataset.spec(), tmp_path / "one", "train")
+    open_cache(dataset.spec(weighted=True), tmp_path / "one", "train")
     started = []
     pool = data_modules.tokens.ProcessPoolExecutor
 
@@ -214,7 +216,7 @@ def test_processes_build_the_same_bytes(dataset, rows, tmp_path, monkeypatch):
     monkeypatch.setattr(data_modules.encoding, "ROWS_PER_JOB", 10)
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "true")
-    open_cache(dataset.spec(), tmp_path / "two", "train")
+    store = open_cache(dataset.spec(weighted=True), tmp_path / "two", "train")
     assert started == [2]
     one, two = content(tmp_path / "one"), content(tmp_path / "two")
     one_ids, two_ids = (
@@ -223,6 +225,7 @@ def test_processes_build_the_same_bytes(dataset, rows, tmp_path, monkeypatch):
     )
     assert one == two
     assert one_ids == two_ids
+    assert store.weights(np.arange(80)).tolist() == [row["weight"] for row in rows + rows[:20]]
     assert data_modules.tokens.os.environ["TOKENIZERS_PARALLELISM"] == "true"
 
 
