@@ -65,8 +65,9 @@ class DHPCLoss(nn.Module):
             scale = logits.new_full((len(logits), 1), self._scale(logits), dtype=torch.float32)
             blocks = torch.zeros_like(targets.labels)
             return block_bce(logits, targets, blocks, scale, [0, self.num_labels])
+        sample = self._sample(targets, len(logits))
         self._observe(logits, targets, None)
-        return self._loss(logits, targets, self._sample(targets, len(logits)), terms)
+        return self._loss(logits, targets, sample, terms)
 
     def columns(self, targets: SparseTargets, step: int) -> Tensor | None:
         """Draw this step's negatives, if the loss needs the logits of a part of the labels only.
