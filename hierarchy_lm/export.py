@@ -48,8 +48,8 @@ TRANSFORMER = {
 DNN = {
     "output": "It is the DNN baseline of DHPC,\nwhich only that package can load",
     "imports": "import hierarchy_lm.backbones  # teaches transformers this architecture\n",
-    "note": "Its views are the segment ids (`token_type_ids`) that it was trained with; without them "
-    "all words\nare of the first view.",
+    "note": "Its views are the segment ids (`token_type_ids`) that it was trained with; without "
+    "them all\nwords are of the first view.",
 }
 
 

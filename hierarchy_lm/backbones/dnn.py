@@ -7,7 +7,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
-from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutput
 
 from hierarchy_lm.nn.norm import SyncedBatchNorm
@@ -26,8 +25,7 @@ class DNNConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
         hidden_sizes: Widths of the perceptron's hidden layers; the last one is h_cls.
         num_views: Fields that are pooled each for itself.
         dropout: After each hidden layer.
-        embedding_range: Standard deviation of a new embedding.
-        initializer_range: Standard deviation of a new weight of the perceptron.
+        initializer_range: Standard deviation of a new weight.
     """
 
     model_type = "hlm-dnn"
@@ -40,7 +38,6 @@ class DNNConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
         hidden_sizes: Sequence[int] = (1024, 512),
         num_views: int = 1,
         dropout: float = 0.2,
-        embedding_range: float = 0.1,
         initializer_range: float = 0.02,
         **kwargs: Any,  # noqa: ANN401  (what the library itself stores in config.json)
     ) -> None:
@@ -51,7 +48,6 @@ class DNNConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
         self.hidden_sizes = list(hidden_sizes)
         self.num_views = num_views
         self.dropout = dropout
-        self.embedding_range = embedding_range
         self.initializer_range = initializer_range
         # The whole perceptron counts as one layer, since there is one output.
         self.num_hidden_layers = 1
@@ -142,14 +138,6 @@ class DNNModel(PreTrainedModel):
             wider.weight[:, : old.in_features] = old.weight
         perceptron.linears[0] = wider
         config.num_views = count
-
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)  # type: ignore[no-untyped-call]
-        # Means of many small numbers would have less variance than BatchNorm's epsilon.
-        if isinstance(module, nn.Embedding):
-            # The library's function leaves loaded weights alone.
-            init.normal_(module.weight, std=self.config.embedding_range)
-            init.zeros_(module.weight[self.config.pad_token_id])
 
 
 def view_shares(mask: Tensor, segments: Tensor, num_views: int) -> Tensor:
