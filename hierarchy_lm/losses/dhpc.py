@@ -10,6 +10,9 @@ from hierarchy_lm.losses.functional import block_bce
 from hierarchy_lm.losses.label_space import LabelSpace
 from hierarchy_lm.losses.negatives import NegativeSampler, Sample, SharedSample
 
+# Above this share, gathering the head's weights costs what fewer columns save.
+_MOST_COLUMNS = 0.6
+
 
 class DHPCLoss(nn.Module):
     r"""Multi-label loss against noisy and incomplete labels (DHPC, D.1 to D.3, Eqs. 5 to 10).
@@ -72,17 +75,19 @@ class DHPCLoss(nn.Module):
     def columns(self, targets: SparseTargets, step: int) -> Tensor | None:
         """Draw this step's negatives, if the loss needs the logits of a part of the labels only.
 
-        That is so if the batch shares its negatives and nothing else looks at all labels.
+        That is so if the batch shares its negatives, nothing else looks at all labels, and the
+        share kept is small enough to gain time.
 
         Returns:
             Sorted ids of the drawn labels and of the batch's positives, ``(S,)``, for
-            ``forward_columns``; None where the loss needs all logits, without a draw.
+            ``forward_columns``; None, without a draw, where it takes all logits.
 
         Raises:
             ValueError: If the sampler needs the label space and was not told it.
         """
-        negatives, terms = self.options.negatives, self._terms(step)
-        if negatives.per == "example" or negatives.keep == 1 or terms.everywhere:
+        negatives = self.options.negatives
+        gains = negatives.per == "batch" and negatives.keep <= _MOST_COLUMNS
+        if not gains or self._terms(step).everywhere:
             return None
         shared = self.sampler.shared(targets)
         columns = shared.columns(targets)

@@ -78,7 +78,7 @@ def exact_draw(targets: SparseTargets, wanted: Tensor, num_labels: int) -> Exact
     all but a few draws.
 
     Shape:
-        - wanted: ``(B,)`` int64, not more than the document has negatives
+        - wanted: ``(B,)`` int64; a document with fewer negatives draws them all
     """
     order = torch.randperm(num_labels, device=wanted.device)
     ring = random_ring(num_labels, len(wanted))
@@ -86,7 +86,7 @@ def exact_draw(targets: SparseTargets, wanted: Tensor, num_labels: int) -> Exact
     ranks[order] = torch.arange(num_labels, device=order.device)
     keys = targets.documents * num_labels + ranks[ring.place(*targets)]
     positives = keys.sort().values
-    taken = _places_taken(positives, wanted, num_labels)
+    taken = _places_taken(positives, wanted, num_labels).clamp_(max=num_labels)
     least = int(taken.min())
     more = taken - least
     documents = torch.arange(len(wanted), device=order.device).repeat_interleave(more)
@@ -119,7 +119,7 @@ def inclusion(weights: Tensor, counts: Tensor, expected: Tensor) -> Tensor:
         - weights: ``(R, K)``, positive where counted
         - counts: ``(R, K)``, labels that share a weight
         - expected: ``(R, 1)``
-        - output: ``(R, K)``
+        - output: ``(R, K)``; all 1 where nothing is expected
     """
     expected = torch.minimum(expected, counts.sum(dim=1, keepdim=True))
     certain = torch.zeros_like(weights, dtype=torch.bool)
@@ -131,4 +131,4 @@ def inclusion(weights: Tensor, counts: Tensor, expected: Tensor) -> Tensor:
         if torch.equal(more, certain):
             break
         certain = more
-    return probabilities.masked_fill(certain, 1.0).clamp(0.0, 1.0)
+    return probabilities.masked_fill(certain | (expected <= 0), 1.0).clamp(0.0, 1.0)

@@ -128,12 +128,12 @@ class NegativeSampler(nn.Module):
         return Sample(Draw(~shared.drawn * -SCALE, None, weight), _no_pairs(targets))
 
     def _exact(self, targets: SparseTargets, negatives: Tensor) -> Sample:
-        wanted = self._wanted(negatives)
+        # At least one, so that no weight is infinite.
+        wanted = (self.options.keep * negatives.double()).round().long().clamp_(min=1)
         mask, documents, labels = exact_draw(targets, wanted, self.num_labels)
         weight = self._weight(wanted / negatives.clamp(min=1), negatives)
-        return Sample(
-            Draw(mask, None, weight[:, None]), Pairs(documents, labels, weight[documents])
-        )
+        pairs = Pairs(documents, labels, weight[documents])
+        return Sample(Draw(mask, None, weight[:, None]), pairs)
 
     def _by_document(
         self, minus_noise: Tensor, preference: Preference, pairs: Pairs, negatives: Tensor
@@ -149,11 +149,6 @@ class NegativeSampler(nn.Module):
     def _negatives(self, targets: SparseTargets, batch_size: int) -> Tensor:
         """Unlabelled classes of each document, ``(B,)``."""
         return self.num_labels - torch.bincount(targets.documents, minlength=batch_size)
-
-    def _wanted(self, negatives: Tensor) -> Tensor:
-        """At least one where there is one, so that no weight is infinite."""
-        rounded = (self.options.keep * negatives.double()).round().long()
-        return torch.minimum(rounded.clamp(min=1), negatives)
 
     def _weight(self, probabilities: Tensor, negatives: Tensor) -> Tensor:
         """Factor of a drawn negative (Eq. 8)."""

@@ -187,6 +187,27 @@ def test_keeping_all_negatives_is_no_sampling(sampler, per):
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("per", ["example", "batch"])
+@pytest.mark.parametrize("scale", ["paper", "unbiased", "none"])
+@pytest.mark.parametrize("num_labels", [1, 3])
+def test_documents_with_every_label_have_no_negatives_to_draw(sampler, per, scale, num_labels):
+    options = DHPCOptions(negatives=NegativeOptions(KEEP, sampler, scale, per))
+    labels = LabelSpace(*(values[:num_labels] for values in LABELS))
+    loss = DHPCLoss(options, num_labels, labels)
+    targets = SparseTargets(
+        torch.arange(2).repeat_interleave(num_labels), torch.arange(num_labels).repeat(2)
+    )
+    logits = torch.randn(2, num_labels, generator=torch.Generator().manual_seed(0))
+    logits.requires_grad_()
+    torch.manual_seed(0)
+    for _ in range(5):
+        value = loss(logits, targets, 0)
+        assert value.item() == pytest.approx(torch.nn.functional.softplus(-logits).sum().item() / 2)
+        (gradient,) = torch.autograd.grad(value, logits)
+        torch.testing.assert_close(gradient, (torch.sigmoid(logits) - 1) / 2)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_the_same_seed_draws_the_same(sampler):
     loss = make_loss(sampler)
     once, again, other = draws(loss, 5, seed=7), draws(loss, 5, seed=7), draws(loss, 5, seed=8)
