@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 from hierarchy_lm.dataset import PRODUCT_SCHEMA, TASK_SCHEMA
 from hierarchy_lm.errors import UserError
 
-LABEL_COLUMNS = ("node_ids", "label_ids")
+LABEL_COLUMNS = ("node_ids", "true_node_ids", "label_ids")
+NUMERIC_COLUMNS = (*LABEL_COLUMNS, "weight")
 TYPES: dict[str, pa.DataType] = {
     field.name: field.type for field in [*PRODUCT_SCHEMA, *TASK_SCHEMA]
 }
@@ -52,7 +53,7 @@ def _repair_utf8(table: pa.Table) -> tuple[pa.Table, int]:
         pass
     mended = 0
     for number, name in enumerate(table.column_names):
-        if name not in LABEL_COLUMNS:
+        if name not in NUMERIC_COLUMNS:
             repaired, count = _repair_array(table[name].combine_chunks())
             mended += count
             table = table.set_column(number, name, repaired)

@@ -31,7 +31,10 @@ def run_command(name: str, argv: list[str]) -> None:
     parser.add_argument("--config", action="config", help="YAML file of options.")
     lists: set[str | int] = set()
     for key, (option, count, text) in LISTS.get(name, {}).items():
-        parser.add_argument(option, nargs=count, default=[], help=text)
+        if option.startswith("--"):
+            parser.add_argument(option, nargs=count, default=[], help=text)
+        else:
+            parser.add_argument(option, nargs=count, help=text)
         lists.add(key)
     argv, extra = split_at_dashes(argv)
     if name == TRAINS:

@@ -1,9 +1,12 @@
 """Batch normalisation over all documents of a step, wherever they are."""
 
+from collections import deque
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
-from torch.distributed.nn.functional import all_reduce
+from torch.autograd.function import once_differentiable
 
 
 class SyncedBatchNorm(nn.BatchNorm1d):
@@ -28,7 +31,7 @@ class SyncedBatchNorm(nn.BatchNorm1d):
         """
         if not self.training:
             return super().forward(input)
-        values = input.float()
+        values = input if input.dtype == torch.float64 else input.float()
         rows = values if counted else values[:0]
         count = _over_ranks(values.new_tensor(float(len(rows))))
         if count < 2:
@@ -58,6 +61,29 @@ class SyncedBatchNorm(nn.BatchNorm1d):
 def _over_ranks(value: Tensor) -> Tensor:
     """Sum over the ranks, with gradients; the value itself outside of DDP."""
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        total: Tensor = all_reduce(value)  # type: ignore[no-untyped-call]
+        total: Tensor = _SumOverRanks.apply(value)  # type: ignore[no-untyped-call]
         return total
     return value
+
+
+class _SumOverRanks(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:  # noqa: ANN401
+        return _reduced(value)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_output: Tensor) -> Tensor:  # noqa: ANN401
+        return _reduced(grad_output)
+
+
+# If gloo's thread were the last to let go of a tensor that Python has seen, it would wait for the
+# interpreter's lock, which the end of the process group holds while it waits for the thread.
+_KEPT: deque[Tensor] = deque(maxlen=32)
+
+
+def _reduced(value: Tensor) -> Tensor:
+    total = value.clone()
+    dist.all_reduce(total)
+    _KEPT.append(total)
+    return total.clone()
