@@ -23,8 +23,8 @@ class DepartmentEntry:
         node: The department's node.
         path: Its name.
         status: ``model``: a trained leaf classifier. ``single_leaf``: the department has one leaf,
-            which is right whenever the department is. ``prior``: too few items to train on, so the
-            shares of its leaves among them answer. ``empty``: no item at all. ``failed``: training
+            which is right whenever the department is. ``prior``: too few items to train on, or none
+            to validate on, so the shares of its leaves among them answer. ``empty``: no item at all. ``failed``: training
             failed. ``pending``: not trained yet. The last three have no answer: the cascade backs
             off to the department.
         items: Training items with a leaf of the department.

@@ -15,21 +15,33 @@ from hierarchy_lm.reports.cascade_figures import by_department, judge
 
 
 def plan_departments(
-    hierarchy: Hierarchy, items: NDArray[np.int64], min_items: int
+    hierarchy: Hierarchy,
+    items: NDArray[np.int64],
+    validation_items: NDArray[np.int64],
+    min_items: int,
 ) -> list[DepartmentEntry]:
     """One entry per department; those that get a model are pending.
 
     Args:
         hierarchy: The tree.
         items: ``(C,)`` training items of each node.
+        validation_items: ``(C,)`` the same of the validation split.
         min_items: A department with fewer gets the shares of its leaves instead of a model, as does
-            one whose items all have the same leaf.
+            one whose items all have the same leaf, and one without a validation item to choose the
+            best epoch by.
     """
-    return [_entry(hierarchy, node, items, min_items) for node in range(hierarchy.level_sizes[0])]
+    return [
+        _entry(hierarchy, node, items, validation_items, min_items)
+        for node in range(hierarchy.level_sizes[0])
+    ]
 
 
 def _entry(
-    hierarchy: Hierarchy, node: int, items: NDArray[np.int64], min_items: int
+    hierarchy: Hierarchy,
+    node: int,
+    items: NDArray[np.int64],
+    validation_items: NDArray[np.int64],
+    min_items: int,
 ) -> DepartmentEntry:
     leaves = hierarchy.leaves_of(node)
     counts = items[leaves]
@@ -46,6 +58,8 @@ def _entry(
     elif total < min_items or kinds == 1:
         status = "prior"
         reason = f"{total} training items of {kinds} of {len(leaves)} leaves"
+    elif not validation_items[leaves].any():
+        status, reason = "prior", "no validation item to choose the best epoch by"
     prior = shares if status in ("single_leaf", "prior") else {}
     return DepartmentEntry(
         node, hierarchy.paths[node], status, total, len(leaves), prior=prior, reason=reason

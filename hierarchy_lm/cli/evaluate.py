@@ -22,8 +22,12 @@ def evaluate_cascade(cascade: Path, dataset: str, arguments: list[str]) -> None:
             f"--data.dataset={dataset}",
             f"--trainer.default_root_dir={cascade / 'runs'}",
             "--trainer.enable_model_summary=false",
+            # More would run this very command once per device.
+            "--trainer.devices=1",
             *arguments,
         ]
     )
+    if status in (130, 143):
+        raise SystemExit(status)
     if status:
         raise UserError(f"the cascade was not evaluated (status {status})")

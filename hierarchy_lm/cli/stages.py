@@ -3,11 +3,10 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hierarchy_lm.checkpoints import AtomicCheckpointIO, load_checkpoint
-from hierarchy_lm.cli.workers import Job, Outcome, run_jobs
+from hierarchy_lm.cli.workers import Job, Outcome, run_command, run_jobs
 from hierarchy_lm.dataset import write_json
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.export import export
@@ -33,35 +32,37 @@ class Stage:
     Attributes:
         root: Its folder: the runs of `hlm fit`, and ``classifier.ckpt`` once it is done.
         config: Its `hlm fit` configuration.
-        arguments: What goes on top.
+        extra: Arguments of the user, on top of it.
+        own: Options of this stage, on top of both. They go through a file: on a command line,
+            ``Home: Garden`` would be a mapping.
+        identity: What makes it another classifier: all of the above but for paths.
     """
 
     root: Path
     config: Path
-    arguments: list[str]
+    extra: list[str]
+    own: Mapping[str, Any]
+    identity: Mapping[str, Any]
 
     @property
     def checkpoint(self) -> Path:
         """The finished classifier, without the optimiser's state."""
         return self.root / "classifier.ckpt"
 
-    def _identity(self) -> dict[str, Any]:
-        return {"config": self.config.read_text(encoding="utf-8"), "arguments": self.arguments}
-
     def is_done(self) -> bool:
         """Whether the classifier is there.
 
         Raises:
-            UserError: If it was trained with other options.
+            UserError: If it was trained with other options or on another dataset.
         """
         record = self.root / "done.json"
         if not record.is_file() or not self.checkpoint.is_file():
             return False
         found = json.loads(record.read_text(encoding="utf-8"))
-        if found["identity"] != self._identity():
+        if found["identity"] != self.identity:
             raise UserError(
-                f"{self.root}: trained with other options; name another --output, or remove the "
-                "folder to train again"
+                f"{self.root}: trained with other options or on another dataset; name another "
+                "--output, or remove the folder to train again"
             )
         return True
 
@@ -69,10 +70,12 @@ class Stage:
         """Remove all runs, to train from the start."""
         shutil.rmtree(self.root, ignore_errors=True)
 
-    def argv(self) -> list[str]:
-        """Command line of `hlm`; it resumes where there is a checkpoint."""
-        argv = ["fit", "--config", str(self.config), f"--trainer.default_root_dir={self.root}"]
-        argv += [*self.arguments]
+    def prepare(self) -> list[str]:
+        """Write the stage's own options. Returns a command line that resumes if there is a run."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        write_json(self.root / "own.json", self.own)
+        argv = ["fit", "--config", str(self.config), *self.extra]
+        argv += ["--config", str(self.root / "own.json")]
         return [*argv, "--ckpt_path=last"] if self._interrupted() else argv
 
     def _interrupted(self) -> bool:
@@ -87,7 +90,7 @@ class Stage:
         AtomicCheckpointIO().save_checkpoint(slim, self.checkpoint)
         shutil.copytree(run / TOKENIZER, self.root / TOKENIZER, dirs_exist_ok=True)
         record = {
-            "identity": self._identity(),
+            "identity": dict(self.identity),
             "run": run.relative_to(self.root).as_posix(),
             "seconds": round(seconds, 1),
             "metrics": _best_metrics(content, run),
@@ -109,12 +112,18 @@ class Stage:
         """Copy its tokenizer."""
         shutil.copytree(self.root / TOKENIZER, folder, dirs_exist_ok=True)
 
-    def export_encoder(self) -> Path:
-        """Its encoder as a Hugging Face folder, written once."""
-        folder = self.root / "encoder"
-        if not folder.is_dir():
-            export(str(self.checkpoint), str(folder))
-        return folder.resolve()
+    @property
+    def encoder(self) -> Path:
+        """Its encoder as a Hugging Face folder, once it is exported."""
+        return self.root.resolve() / "encoder"
+
+    def export_encoder(self) -> None:
+        """Write the encoder; whole or absent."""
+        if not self.encoder.is_dir():
+            unfinished = self.encoder.with_suffix(".tmp")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            export(str(self.checkpoint), str(unfinished))
+            unfinished.replace(self.encoder)
 
 
 def _best_metrics(checkpoint: Mapping[str, Any], run: Path) -> dict[str, float]:
@@ -138,9 +147,9 @@ def train_department_stage(stage: Stage, console: Console) -> None:
         return
     console.print("department classifier: training")
     started = time.monotonic()
-    status = subprocess.run([sys.executable, "-m", "hierarchy_lm", *stage.argv()]).returncode
-    if status == 130:
-        raise KeyboardInterrupt
+    status = run_command([sys.executable, "-m", "hierarchy_lm", *stage.prepare()])
+    if status in (130, 143):
+        raise SystemExit(status)
     if status:
         raise UserError(f"the department classifier ended with status {status}; see above")
     stage.finish(time.monotonic() - started)
@@ -177,31 +186,31 @@ def train_leaf_stages(
 
         def report(job: Job, outcome: Outcome) -> None:
             node = by_name[job.name]
-            reason = outcome.reason or (f"status {outcome.status}" if outcome.status else "")
-            if not outcome.status:
-                stages[node].finish(outcome.seconds)
-            finished(node, reason if outcome.status else "")
+            reason = _conclude(stages[node], outcome)
+            finished(node, reason)
             progress.advance(task)
-            progress.console.print(
-                _line(stages[node], reason if outcome.status else ""), highlight=False
-            )
+            progress.console.print(_line(stages[node], reason), highlight=False)
 
-        run_jobs(
-            [
-                Job(
-                    str(stages[node].root),
-                    _quiet(stages[node].argv()),
-                    stages[node].root / "log.txt",
-                )
-                for node in order
-            ],
-            _devices(jobs),
-            report,
-        )
+        to_run = []
+        for node in order:
+            root = stages[node].root
+            try:
+                argv = [*stages[node].prepare(), "--trainer.enable_progress_bar=false"]
+                to_run.append(Job(str(root), argv, root / "log.txt"))
+            except OSError as error:
+                report(Job(str(root), [], root), Outcome(2, str(error), 0.0))
+        run_jobs(to_run, _devices(jobs), report)
 
 
-def _quiet(argv: list[str]) -> list[str]:
-    return [*argv, "--trainer.enable_progress_bar=false"]
+def _conclude(stage: Stage, outcome: Outcome) -> str:
+    """Keep what was trained. Returns why there is nothing, else an empty string."""
+    if outcome.status:
+        return outcome.reason or f"status {outcome.status}"
+    try:
+        stage.finish(outcome.seconds)
+    except (UserError, OSError) as error:
+        return " ".join(str(error).split())
+    return ""
 
 
 def _line(stage: Stage, reason: str) -> str:
@@ -218,34 +227,3 @@ def _devices(jobs: int | None) -> list[str]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = visible.split(",") if visible else [str(n) for n in range(torch.cuda.device_count())]
     return [names[number % len(names)] for number in range(jobs or len(names))]
-
-
-def check_stages(
-    department: Path, leaf: Path, dataset: str, name: str, extra: list[str]
-) -> dict[str, Any]:
-    """Parse both configurations before anything is trained.
-
-    Returns:
-        The text options, which are the same for all classifiers.
-
-    Raises:
-        UserError: If one is wrong, or the text options differ.
-    """
-    from hierarchy_lm.cli.training import parse_fit
-
-    common = ["--data.dataset", dataset, *extra]
-    texts = [
-        parse_fit(["fit", "--config", str(config), *own, *common]).data.init_args.text
-        for config, own in ((department, []), (leaf, [f"--data.department={name}"]))
-    ]
-    plain = [text if isinstance(text, dict) else _as_dict(text) for text in texts]
-    if plain[0] != plain[1]:
-        raise UserError(
-            f"{department} and {leaf}: data.text differs; a cascade tokenises an item once"
-        )
-    return plain[0]
-
-
-def _as_dict(text: Any) -> dict[str, Any]:  # noqa: ANN401  (options or their namespace)
-    found = text.as_dict() if hasattr(text, "as_dict") else asdict(text)
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}

@@ -4,11 +4,13 @@ import multiprocessing
 import os
 import queue
 import signal
+import subprocess
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -44,6 +46,8 @@ class Outcome(NamedTuple):
 
 
 CONTEXT = multiprocessing.get_context("spawn")
+GRACE = 60.0
+"""Seconds that an interrupted training has to write its checkpoint."""
 
 
 def run_jobs(
@@ -59,34 +63,80 @@ def run_jobs(
         devices: ``CUDA_VISIBLE_DEVICES`` of each worker; empty strings for workers on the CPU.
         report: Called after each job, one call at a time.
     """
-    waiting: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+    waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
     for job in jobs:
         waiting.put(job)
     lock, stop = threading.Lock(), threading.Event()
     slots = [_Slot(device, len(devices)) for device in devices[: len(jobs)]]
+    faults: list[BaseException] = []
 
     def work(slot: _Slot) -> None:
-        while not stop.is_set():
-            try:
+        try:
+            while not stop.is_set():
                 job = waiting.get_nowait()
-            except queue.Empty:
-                return
-            assert job is not None
-            outcome = slot.run(job)
-            if stop.is_set():
-                return
-            with lock:
-                report(job, outcome)
+                outcome = slot.run(job)
+                if stop.is_set() and outcome.status:
+                    return
+                with lock:
+                    report(job, outcome)
+        except queue.Empty:
+            return
+        except BaseException as fault:  # a thread's own would only be printed
+            faults.append(fault)
+            stop.set()
 
     threads = [threading.Thread(target=work, args=(slot,), daemon=True) for slot in slots]
     for thread in threads:
         thread.start()
     try:
-        for thread in threads:
-            while thread.is_alive():
-                thread.join(timeout=0.2)
+        while any(thread.is_alive() for thread in threads) and not faults:
+            time.sleep(0.1)
     finally:
         stop.set()
+        _end(slots, threads)
+    if faults:
+        raise faults[0]
+
+
+def run_command(argv: list[str]) -> int:
+    """Run a program and wait for it. When the caller is interrupted, so is the program.
+
+    Returns:
+        Its exit status.
+    """
+    process = subprocess.Popen(argv)
+    try:
+        return process.wait()
+    except BaseException:  # not subprocess.run, which kills it a moment after Ctrl-C
+        process.terminate()
+        try:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(GRACE)
+        finally:
+            process.kill()
+        raise
+
+
+@contextmanager
+def sigterm_raises() -> Iterator[None]:
+    """Let SIGTERM unwind the program, so that it ends the processes it has started."""
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _end(slots: Sequence["_Slot"], threads: Sequence[threading.Thread]) -> None:
+    """Let running jobs save what they have; a second interrupt, or too long a wait, kills them."""
+    deadline = time.monotonic() + GRACE
+    try:
+        for slot, thread in zip(slots, threads, strict=True):
+            if thread.is_alive():
+                slot.send(signal.SIGTERM)
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+    finally:
         for slot in slots:
             slot.end()
 
@@ -110,6 +160,8 @@ class _Slot:
         try:
             self.connection.send(job)
             status, reason = self.connection.recv()
+            if status == 143:
+                self.process.join()
             return Outcome(status, reason, time.monotonic() - started)
         except (EOFError, OSError):
             self.process.join()
@@ -125,40 +177,57 @@ class _Slot:
         self.process.start()
         theirs.close()
 
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the process, if there is one."""
+        if self.process is not None and self.process.is_alive() and self.process.pid:
+            os.kill(self.process.pid, number)
+
     def end(self) -> None:
-        """Let a running job save what it has, then end the process."""
-        if self.process is None:
+        """End an idle process; kill one that is still at work."""
+        if self.process is None or self.connection is None:
             return
-        if self.process.is_alive():
-            self.process.terminate()
-            self.process.join()
+        self.connection.close()
+        self.process.join(timeout=5)
+        self.send(signal.SIGKILL)
+        self.process.join()
 
 
 def _serve(connection: Connection, device: str, neighbours: int) -> None:
     """Run jobs as they come; imports of the training libraries wait for the environment."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which sends SIGTERM
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     if device:
         os.environ["CUDA_VISIBLE_DEVICES"] = device
     threads = max(1, (os.cpu_count() or 1) // neighbours)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    while True:
-        try:
-            job = connection.recv()
-        except EOFError:
-            return
-        connection.send(_fit(job))
+    try:
+        while True:
+            outcome = _fit(connection.recv())
+            connection.send(outcome)
+            if outcome[0] == 143:
+                return
+    except (EOFError, OSError):  # the parent has no more jobs, or is gone
+        return
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed cannot end its processes."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _fit(job: Job) -> tuple[int, str]:
     from hierarchy_lm.cli import main
     from hierarchy_lm.errors import UserError
 
-    job.log.parent.mkdir(parents=True, exist_ok=True)
-    with job.log.open("a", encoding="utf-8") as log:
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-            os.dup2(log.fileno(), stream.fileno())
     try:
+        job.log.parent.mkdir(parents=True, exist_ok=True)
+        with job.log.open("a", encoding="utf-8") as log:
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+                os.dup2(log.fileno(), stream.fileno())
         os.environ["HLM_DEBUG"] = "1"  # main raises instead of printing
         return main(job.argv), ""
     except UserError as error:
