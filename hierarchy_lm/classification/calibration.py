@@ -15,7 +15,7 @@ from hierarchy_lm.calibration import (
     fit_temperature,
     tuning_items,
 )
-from hierarchy_lm.cascade_folder import Calibration
+from hierarchy_lm.cascade_folder import Calibration, read_cascade
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.hierarchy import Hierarchy
 
@@ -51,8 +51,9 @@ def calibrate_answers(
     """Calibrate on answers that were given without any calibration.
 
     The temperature of a stage is that of the probability it gives its own answer: the department
-    on all items, the leaf on those whose department is right. A fifth of the items serves the
-    temperatures, the others the thresholds, whose promise needs items that nothing was fitted to.
+    on all items, the leaf on those whose department is right and has a classifier. A fifth of the
+    items serves the temperatures, the others the thresholds, whose promise needs items that nothing
+    was fitted to.
 
     Args:
         cascade: The cascade folder.
@@ -72,14 +73,18 @@ def calibrate_answers(
     weight = answers["weight"].to_numpy().astype(np.float64)
     logits = [_logit(answers[name].to_numpy()) for name in ("p_department", "p_leaf")]
     answered = answers["leaf"].to_numpy() >= 0
+    # The shares that answer in place of a classifier have no temperature.
+    models = [entry.node for entry in read_cascade(cascade).departments if entry.status == "model"]
+    classified = answered & np.isin(answers["department"].to_numpy(), models)
     tuning = tuning_items(len(answers), min(0.2, FEW_TUNING_ITEMS / len(answers)))
-    routed = tuning & answered & department_right
+    routed = tuning & classified & department_right
     temperatures = (
         fit_temperature(logits[0][tuning], department_right[tuning], weight[tuning]),
         fit_temperature(logits[1][routed], leaf_right[routed], weight[routed]),
     )
-    p_department, p_leaf = (
-        _sigmoid(part / temperature) for part, temperature in zip(logits, temperatures, strict=True)
+    p_department = _sigmoid(logits[0] / temperatures[0])
+    p_leaf = np.where(
+        classified, _sigmoid(logits[1] / temperatures[1]), answers["p_leaf"].to_numpy()
     )
     kept = ~tuning
     items = ValidationItems(

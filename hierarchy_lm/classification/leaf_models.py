@@ -55,7 +55,9 @@ class LeafModels:
         if department in self._resident:
             self._resident.move_to_end(department)
             return self._resident[department]
-        network = load_network(self.folder / entry.checkpoint, self.info.tree, self.info.tokenizer)
+        network = load_network(
+            self.folder / entry.checkpoint, self.info.tree, self.info.tokenizer, entry.path
+        )
         self._make_room(network.num_bytes)
         self._resident[department] = network.to(device)
         self.loads += 1

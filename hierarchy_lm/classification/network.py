@@ -42,22 +42,26 @@ class ClassifierNetwork(nn.Module):
         return logits.float() / self.temperature
 
 
-def load_network(path: Path, tree: str, tokenizer: str) -> ClassifierNetwork:
+def load_network(
+    path: Path, tree: str, tokenizer: str, department: str | None = None
+) -> ClassifierNetwork:
     """Load a classifier of `hlm fit` and check that it belongs to the cascade.
 
     Args:
         path: Its checkpoint.
         tree: Fingerprint of the cascade's tree.
         tokenizer: Fingerprint of its tokenizer.
+        department: Whose leaves it tells apart; None if it tells departments apart.
 
     Raises:
-        UserError: If the file is missing, no classifier, or of another tree or tokenizer.
+        UserError: If the file is missing, no such classifier, or of another tree or tokenizer.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such classifier; train it again with `hlm fit-cascade`")
     checkpoint = load_checkpoint(path)
-    if checkpoint.get("model_class") not in ("DepartmentClassifier", "LeafClassifier"):
-        raise UserError(f"{path}: holds no DepartmentClassifier or LeafClassifier")
+    model_class = "DepartmentClassifier" if department is None else "LeafClassifier"
+    if checkpoint.get("model_class") != model_class:
+        raise UserError(f"{path}: holds no {model_class}")
     for what, expected in {"tree": tree, "tokenizer": tokenizer}.items():
         found = str(checkpoint["fingerprints"].get(what))
         if found != expected:
@@ -65,6 +69,9 @@ def load_network(path: Path, tree: str, tokenizer: str) -> ClassifierNetwork:
                 f"{path}: trained with another {what} ({found[:12]}) than the cascade "
                 f"({expected[:12]}); train it again with `hlm fit-cascade`"
             )
+    of = checkpoint["hyper_parameters"].get("department")
+    if of != department:  # its labels would be taken for other leaves
+        raise UserError(f"{path}: tells the leaves of '{of}' apart, not those of '{department}'")
     return _build(checkpoint)
 
 
