@@ -19,7 +19,7 @@ from hierarchy_lm.losses.dhpc_options import BootstrapForm
 
 # No kept label lies so low; a dropped one does, though not at infinity, which would give 0 * inf.
 _HARDLY = -1e20
-_CPU_PIECE, _GPU_PIECE = 2**18, 2**26
+_CPU_PIECE, _GPU_PIECE = 2**17, 2**26
 
 
 @dataclass(frozen=True)
@@ -131,8 +131,8 @@ class _DHPCTerms(torch.autograd.Function):
         ctx.save_for_backward(logits)
         ctx.rest = exceptions, draw, terms
         total = _exceptions_value(logits, exceptions, draw, terms)
-        for rows in _pieces(logits):
-            total = total + _piece_value(logits[rows], draw.of(rows), terms)
+        for rows, room in _pieces(logits):
+            total = total + _piece_value(logits[rows], draw.of(rows), terms, room)
         return total
 
     @staticmethod
@@ -142,10 +142,11 @@ class _DHPCTerms(torch.autograd.Function):
         exceptions, draw, terms = ctx.rest
         scale = grad_output / terms.temperature
         grad = torch.empty_like(logits)
-        for rows in _pieces(logits):
-            _piece_gradient(logits[rows], draw.of(rows), terms, scale, grad[rows])
+        for rows, room in _pieces(logits):
+            _piece_gradient(logits[rows], draw.of(rows), terms, scale, room, grad[rows])
         documents, labels, weights, targets = exceptions
-        u = _sharpened(logits[documents, labels], terms)
+        own_logits = logits[documents, labels]
+        u = _sharpened(own_logits, terms, _room(own_logits))
         at_exceptions = weights * terms.beta * (torch.sigmoid(u) - targets)
         if terms.beta < 1:
             own = 1.0 if terms.everywhere else weights
@@ -158,28 +159,31 @@ def _exceptions_value(logits: Tensor, exceptions: Exceptions, draw: Draw, terms:
     """What the exceptions add, less what the dense part counts for them."""
     documents, labels, weights, targets = exceptions
     at_exceptions = logits[documents, labels]
-    u = _sharpened(at_exceptions, terms)
+    u = _sharpened(at_exceptions, terms, _room(at_exceptions))
     values = weights * terms.beta * (targets * F.softplus(-u) + (1.0 - targets) * F.softplus(u))
     if terms.beta < 1 and not terms.everywhere:
         values = values + weights * _belief(u, terms)
     there = draw.at(documents, labels)
-    return (values - there.weight * _dense(_masked(at_exceptions, there, terms), terms)).sum()
+    counted = _dense(_masked(at_exceptions, there, terms, torch.empty_like(u)), terms)
+    return (values - there.weight * counted).sum()
 
 
-def _piece_value(logits: Tensor, draw: Draw, terms: Terms) -> Tensor:
+def _piece_value(logits: Tensor, draw: Draw, terms: Terms, room: Tensor) -> Tensor:
     """Some rows, as if all labels were negatives."""
-    values = _dense(_masked(logits, draw, terms), terms)
+    values = _dense(_masked(logits, draw, terms, room), terms)
     # Not a matrix product, which autocast would round.
-    total = (
-        values.sum(dim=1 if draw.weight.shape[1] == 1 else 0, keepdim=True) * draw.weight
-    ).sum()
+    by_row = draw.weight.shape[1] == 1
+    total = (values.sum(dim=1 if by_row else 0, keepdim=True) * draw.weight).sum()
     if terms.everywhere:
-        total = total + _belief(_sharpened(logits, terms), terms).sum()
+        total = total + _belief(_sharpened(logits, terms, room), terms).sum()
     return total
 
 
 def _dense(u: Tensor, terms: Terms) -> Tensor:
-    """Terms of negatives."""
+    """Terms of negatives, where u was if that is all it takes."""
+    if terms.beta == 1 and not terms.unlabelled:
+        values: Tensor = torch.ops.aten.softplus.out(u, out=u)
+        return values
     values = F.softplus(u)
     if terms.unlabelled:
         values -= terms.unlabelled * u.masked_fill(u < _HARDLY, 0.0)
@@ -190,9 +194,11 @@ def _dense(u: Tensor, terms: Terms) -> Tensor:
     return values
 
 
-def _piece_gradient(logits: Tensor, draw: Draw, terms: Terms, scale: Tensor, out: Tensor) -> None:
+def _piece_gradient(
+    logits: Tensor, draw: Draw, terms: Terms, scale: Tensor, room: Tensor, out: Tensor
+) -> None:
     """Gradient of some rows; what it writes at the exceptions is not used."""
-    u, weight = _masked(logits, draw, terms), draw.weight * scale
+    u, weight = _masked(logits, draw, terms, room), draw.weight * scale
     if terms.beta == 1 and not terms.unlabelled:
         torch.mul(u.sigmoid_(), weight, out=out)
         return
@@ -204,7 +210,7 @@ def _piece_gradient(logits: Tensor, draw: Draw, terms: Terms, scale: Tensor, out
         grad += _belief_gradient(u, terms)
     grad *= weight
     if terms.everywhere:
-        grad += scale * _belief_gradient(_sharpened(logits, terms), terms)
+        grad += scale * _belief_gradient(_sharpened(logits, terms, room), terms)
     out.copy_(grad)
 
 
@@ -235,12 +241,12 @@ def _belief_gradient(u: Tensor, terms: Terms) -> Tensor:
     return (1.0 - terms.beta) * values
 
 
-def _masked(logits: Tensor, draw: Draw, terms: Terms) -> Tensor:
+def _masked(logits: Tensor, draw: Draw, terms: Terms, room: Tensor) -> Tensor:
     """Values u of the kept labels, and so little at the dropped ones that they leave nothing."""
     dropped = draw.dropped()
     if dropped is None:
-        return _sharpened(logits, terms)
-    return torch.add(dropped, logits, alpha=1.0 / terms.temperature)
+        return _sharpened(logits, terms, room)
+    return torch.add(dropped, logits, alpha=1.0 / terms.temperature, out=room)
 
 
 def _rows(values: Tensor, rows: slice) -> Tensor:
@@ -256,14 +262,23 @@ def _at(values: Tensor, documents: Tensor, labels: Tensor) -> Tensor:
     return values[0, labels] if column else values[0]
 
 
-def _sharpened(logits: Tensor, terms: Terms) -> Tensor:
-    """Values z / eps in at least float32, in new memory."""
+def _sharpened(logits: Tensor, terms: Terms, room: Tensor) -> Tensor:
+    """Values z / eps."""
+    room.copy_(logits)
+    return room if terms.temperature == 1 else room.mul_(1.0 / terms.temperature)
+
+
+def _room(logits: Tensor) -> Tensor:
+    """As much memory, at least float32."""
     dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
-    return torch.mul(logits.to(dtype), 1.0 / terms.temperature)
+    return torch.empty_like(logits, dtype=dtype)
 
 
-def _pieces(logits: Tensor) -> Iterator[slice]:
+def _pieces(logits: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Rows that fit the cache, and memory for u, the same each time."""
     size = _CPU_PIECE if logits.device.type == "cpu" else _GPU_PIECE
     step = max(1, size // max(1, logits.shape[1]))
+    room = _room(logits[:step])
     for start in range(0, len(logits), step):
-        yield slice(start, min(start + step, len(logits)))
+        stop = min(start + step, len(logits))
+        yield slice(start, stop), room[: stop - start]
