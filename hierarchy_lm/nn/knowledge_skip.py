@@ -22,6 +22,12 @@ class SkipOptions:
     layers: Literal["every_other", "all"] | Sequence[int] = "every_other"
     pool: Literal["mean", "max", "concat", "weighted"] = "mean"
 
+    def __post_init__(self) -> None:
+        if isinstance(self.layers, str) and self.layers not in ("every_other", "all"):
+            raise ValueError(f"skip.layers must be every_other, all or a list, got '{self.layers}'")
+        if self.pool not in ("mean", "max", "concat", "weighted"):
+            raise ValueError(f"skip.pool must be mean, max, concat or weighted, got '{self.pool}'")
+
 
 class KnowledgeSkip(nn.Module):
     """Pool the [CLS] states of chosen layers.
