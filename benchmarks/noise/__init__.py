@@ -1,0 +1,1 @@
+"""What each strategy of DHPC does against label noise, on generated catalogues."""

@@ -1,0 +1,141 @@
+"""Train cascades with each strategy alone and with all, and compare them on the true labels.
+
+python -m benchmarks.noise OUTPUT
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from benchmarks.noise.table import write_tables
+from data_modules.sample import SampleOptions, write_sample
+
+HERE = Path(__file__).parent
+BOOTSTRAP = {"bootstrap": {"beta": 0.9, "t_gate": 0}}
+NEGATIVES = {"negatives": {"keep": 0.7}}
+TEMPERATURE = {"temperature": {"train": 0.9}}
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """What a strategy changes: the losses of both stages, the augmentation, the epochs."""
+
+    department: dict[str, Any] = field(default_factory=dict)
+    leaf: dict[str, Any] = field(default_factory=dict)
+    augmentation: float = 0.0
+    more_epochs: float = 1.0
+    backbone: str = "tiny"
+
+
+STRATEGIES = {
+    "DNN": Strategy(backbone="dnn"),
+    "BCE": Strategy(),
+    "bootstrap": Strategy(BOOTSTRAP, BOOTSTRAP),
+    "negatives": Strategy(NEGATIVES, NEGATIVES),
+    "temperature": Strategy(TEMPERATURE, TEMPERATURE, more_epochs=1.2),
+    "augmentation": Strategy(augmentation=0.05),
+    # The paper's recipe: bootstrap for departments, negative sampling for leaves.
+    "all": Strategy(BOOTSTRAP | TEMPERATURE, NEGATIVES | TEMPERATURE, 0.05, 1.2),
+}
+
+
+class Run(NamedTuple):
+    """One cascade: catalogue, strategy and seed."""
+
+    noise: str
+    wrong_labels: float | None
+    strategy: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Folder name."""
+        wrong = "" if self.wrong_labels is None else f"_{self.wrong_labels:.2f}"
+        return f"{self.noise}{wrong}_{self.strategy}_{self.seed}"
+
+
+def runs(seeds: int) -> Iterator[Run]:
+    """L1 and L2 with several seeds, then more and more wrong labels with one."""
+    for seed, noise, strategy in product(range(seeds), ("L1", "L2"), STRATEGIES):
+        yield Run(noise, None, strategy, seed)
+    for wrong_labels, strategy in product((0.3, 0.5), STRATEGIES):
+        yield Run("L2", wrong_labels, strategy, 0)
+
+
+def catalogue(run: Run, output: Path) -> Path:
+    """The run's catalogue, generated once: 8,000 items, 4 departments, 102 leaves."""
+    wrong = "" if run.wrong_labels is None else f"_{run.wrong_labels:.2f}"
+    folder = output / "catalogues" / f"{run.noise}{wrong}"
+    if not folder.exists():
+        share = {} if run.wrong_labels is None else {"wrong_labels": run.wrong_labels}
+        options = SampleOptions(items=8000, nodes=150, depth=4, seed=0, noise=run.noise, **share)  # type: ignore[arg-type]
+        write_sample(folder, options)
+    return folder
+
+
+def train(run: Run, output: Path) -> dict[str, float]:
+    """Train and test a cascade; its scores against the true labels."""
+    folder, dataset = output / run.name, catalogue(run, output)
+    result = folder / "result.json"
+    if result.exists():
+        found: dict[str, float] = json.loads(result.read_text())
+        return found
+    folder.mkdir(parents=True, exist_ok=True)
+    strategy = STRATEGIES[run.strategy]
+    for stage, loss in (("department", strategy.department), ("leaf", strategy.leaf)):
+        (folder / f"{stage}.yaml").write_text(yaml.safe_dump(_config(stage, loss, strategy)))
+    cascade = str(folder / "cascade")
+    _hlm(
+        *("fit-cascade", "--dataset", dataset, "--output", cascade, "--evaluate", "false"),
+        *("--department", folder / "department.yaml", "--leaf", folder / "leaf.yaml"),
+        *("--leaf_from_department", str(strategy.backbone != "dnn").lower()),
+        *("--", f"--seed_everything={run.seed}", f"--data.batch.seed={run.seed}"),
+    )
+    _hlm(
+        *("test", "--model", "Cascade", "--model.cascade", cascade, "--data", "CascadeDataModule"),
+        *("--data.dataset", dataset, "--data.label_column", "true_node_ids"),
+        *("--trainer.default_root_dir", folder / "test"),
+    )
+    scores: dict[str, float] = json.loads(next(folder.glob("test/**/test.json")).read_text())
+    result.write_text(json.dumps(scores))
+    return scores
+
+
+def _config(stage: str, loss: dict[str, Any], strategy: Strategy) -> dict[str, Any]:
+    config: dict[str, Any] = yaml.safe_load((HERE / f"{stage}.yaml").read_text())
+    config["model"]["init_args"] |= {"loss": loss} if loss else {}
+    config["model"]["init_args"]["backbone"]["name"] = strategy.backbone
+    config["data"]["init_args"]["augmentation"] = {"rate": strategy.augmentation}
+    config["trainer"]["max_epochs"] = round(config["trainer"]["max_epochs"] * strategy.more_epochs)
+    return config
+
+
+def _hlm(*arguments: object) -> None:
+    command = [sys.executable, "-m", "hierarchy_lm", *map(str, arguments)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def main() -> None:
+    """Run what is missing, then write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--seeds", type=int, default=3)
+    options = parser.parse_args()
+    planned = list(runs(options.seeds))
+    results = []
+    for number, run in enumerate(planned, start=1):
+        print(f"{number}/{len(planned)} {run.name}", flush=True)
+        results.append((run, train(run, options.output)))
+        write_tables(results, options.output / "noise.md")
+
+
+if __name__ == "__main__":
+    main()
