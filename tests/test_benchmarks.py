@@ -31,7 +31,7 @@ def tables(markdown: str) -> dict[str, dict[str, list[str]]]:
 def test_help_lists_every_benchmark_and_an_unknown_one_is_named() -> None:
     command = [sys.executable, "-m", "benchmarks"]
     help_text = subprocess.run([*command, "--help"], cwd=REPOSITORY, capture_output=True, text=True)
-    for name in ("data_path", "nodes_30k", "scale", "optimizer_step"):
+    for name in ("data_path", "nodes_30k", "scale", "optimizer_step", "negative_sampling"):
         assert f"\n  {name} " in help_text.stdout
     wrong = subprocess.run([*command, "speed"], cwd=REPOSITORY, capture_output=True, text=True)
     assert wrong.returncode == 2
@@ -67,6 +67,13 @@ def test_data_path(tmp_path: Path) -> None:
     }
     assert fills["ours, 256 documents"] > fills["dynamic padding in the order of the files"]
     assert 0.2 < fills["padding to 128"] < 0.28  # mean 30.8 of 128
+
+
+def test_negative_sampling(tmp_path: Path) -> None:
+    found = tables(run_quick("negative_sampling", tmp_path))
+    for part in ("head and loss", "loss alone"):
+        rows = found[f"300 labels, 8 documents: {part}"]
+        assert list(rows) == ["float32", "bfloat16"]
 
 
 @pytest.mark.slow

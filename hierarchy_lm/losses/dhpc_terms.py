@@ -19,7 +19,7 @@ from hierarchy_lm.losses.dhpc_options import BootstrapForm
 
 # No kept label lies so low; a dropped one does, though not at infinity, which would give 0 * inf.
 _HARDLY = -1e20
-_CPU_PIECE, _GPU_PIECE = 2**17, 2**26
+_CPU_PIECE, _GPU_PIECE = 2**18, 2**26
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Exceptions(NamedTuple):
     """Labels that are not plain drawn negatives: the positives first of all.
 
     Shape:
-        - documents, labels: ``(E,)`` int64, each pair once, sorted by document
+        - documents, labels: ``(E,)`` int64, each pair once
         - weights, targets: ``(E,)``, weight and (smoothed) target of the term
     """
 
@@ -62,9 +62,8 @@ class Exceptions(NamedTuple):
         """These and others, none of them twice."""
         if not len(documents):
             return self
-        order = torch.cat([self.documents, documents]).argsort(stable=True)
         columns = zip(self, (documents, labels, weights, targets), strict=True)
-        return Exceptions(*(torch.cat(column)[order] for column in columns))
+        return Exceptions(*(torch.cat(column) for column in columns))
 
 
 class Draw(NamedTuple):

@@ -280,7 +280,7 @@ def test_an_incoming_gradient_scales_ours():
 
 
 def test_no_dense_target_is_made_at_thirty_thousand_labels():
-    """Beside the gradient, both passes hold pieces of half a mebibyte."""
+    """Beside the gradient, both passes hold pieces of a mebibyte."""
     logits = torch.zeros(64, 30_000, requires_grad=True)
     labels = torch.arange(64)
     options = DHPCOptions(BootstrapOptions(0.9), NegativeOptions(0.7))
