@@ -110,8 +110,12 @@ class TokenDataModule(LightningDataModule):
     def _open(self, split: Split) -> TokenStore:
         return open_cache(self._spec(split, self.source.folder), self.source.cache, split)
 
+    def _source(self, split: Split) -> Source:
+        """Where a split's labels come from; a subclass may train on others than it evaluates."""
+        return self.source
+
     def _spec(self, split: Split, folder: Path) -> CacheSpec:
-        source = self.source
+        source = self._source(split)
         weighted = "weight" in source.schema.names
         columns = read_columns(self.text, source.pair, source.label_column, weighted)
         return CacheSpec(

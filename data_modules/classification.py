@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
+from torch.utils.data import DataLoader
 
 from data_modules.augmentation import AugmentationOptions, augmented_shard
 from data_modules.base import Source, Split, TokenDataModule, cache_folder
@@ -17,6 +18,7 @@ from data_modules.datasets import find_dataset
 from data_modules.node_store import NodeStore
 from data_modules.sampling import Draw, SamplingOptions, draw
 from data_modules.tokens import TokenStore, open_cache
+from hierarchy_lm.batches import ProductBatch
 from hierarchy_lm.dataset import PRODUCT_SCHEMA
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.hierarchy import Hierarchy
@@ -87,6 +89,10 @@ class ClassifierDataModule(TokenDataModule):
         self.drawn: Draw | None = None
         self._train_rows: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 
+    def _source(self, split: Split) -> Source:
+        # Training never sees the truth, and augmented copies do not hold it.
+        return replace(self.source, label_column="node_ids") if split == "train" else self.source
+
     def _open(self, split: Split) -> NodeStore:  # type: ignore[override]
         base = super()._open(split)
         label_of = np.full(self.hierarchy.num_nodes, -1)
@@ -94,15 +100,17 @@ class ClassifierDataModule(TokenDataModule):
         store = NodeStore(base, label_of)
         if split != "train":
             return store
-        rows = self._draw(base, store)
-        if self.augmentation.rate == 0:
-            self._train_rows = rows
+        self._train_rows = self._draw(base, store)
+        if self.augmentation.rate == 0 or len(self._train_rows) == 0:
             return store
-        originals, copies = self._augment(store, rows)
+        originals, copies = self._augment(store, self._train_rows)
+        rank_zero_info(f"train: {len(originals):,} copies with shuffled titles and label names")
+        if copies is None:
+            return store
         if self.augmentation.mode == "replace":
-            rows = rows[~np.isin(rows, originals)]
-        self._train_rows = np.concatenate([rows, len(base) + np.arange(len(copies))])
-        rank_zero_info(f"train: {len(copies):,} copies with shuffled titles and label names")
+            self._train_rows = self._train_rows[~np.isin(self._train_rows, originals)]
+        added = len(base) + np.arange(len(copies))
+        self._train_rows = np.concatenate([self._train_rows, added])
         return NodeStore(base, label_of, copies)
 
     def _draw(self, base: TokenStore, store: NodeStore) -> NDArray[np.int64]:
@@ -110,7 +118,9 @@ class ClassifierDataModule(TokenDataModule):
         if len(rows) == 0:
             return rows
         items, leaves = self.hierarchy.most_specific(*base.labels(rows))
-        self.drawn = draw(items, leaves, self.sampling)
+        # Not the nodes outside of this department, which the item may have as well.
+        own = np.isin(leaves, self.nodes) | np.isin(self.hierarchy.roots[leaves], self.nodes)
+        self.drawn = draw(items[own], leaves[own], self.sampling)
         if self.sampling.per_leaf is not None:
             rank_zero_info(
                 f"train: {len(self.drawn.items):,} of {len(rows):,} items drawn, at most "
@@ -122,7 +132,8 @@ class ClassifierDataModule(TokenDataModule):
 
     def _augment(
         self, store: NodeStore, rows: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], TokenStore]:
+    ) -> tuple[NDArray[np.int64], TokenStore | None]:
+        """Rows that have a copy, and the copies; None where every label has too few items."""
         parts = {
             "cache": store.base.folder.name,
             "nodes": self.nodes.tolist(),
@@ -144,9 +155,7 @@ class ClassifierDataModule(TokenDataModule):
             folder / "train-00000.parquet",
         )
         if len(originals) == 0:
-            raise UserError(
-                f"augmentation.rate {self.augmentation.rate} takes no item: every leaf has too few"
-            )
+            return originals, None
         return originals, open_cache(self._spec("train", folder), folder, "train")
 
     def _rows(self, split: Split) -> NDArray[np.int64]:
@@ -157,6 +166,12 @@ class ClassifierDataModule(TokenDataModule):
                 f"{self.num_labels} labels {self._labels_in_words()}"
             )
         return rows
+
+    def predict_dataloader(self) -> DataLoader[ProductBatch]:
+        """Every row of ``predict_split`` once, with or without labels, and no augmented copy."""
+        store = self.stores[self.predict_split]
+        assert isinstance(store, NodeStore)
+        return self._evaluation(self.predict_split, np.arange(len(store.base)))
 
     def _counts(self, split: Split) -> NDArray[np.int64]:
         return self.stores[split].label_counts

@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from data_modules.columns import read_row_groups
 from data_modules.shards import find_shards
 from hierarchy_lm.dataset import PRODUCT_SCHEMA
 from hierarchy_lm.hierarchy import Hierarchy
@@ -20,8 +19,9 @@ def count_items(dataset: Path, hierarchy: Hierarchy, split: str = "train") -> ND
     """
     counts = np.zeros(hierarchy.num_nodes, dtype=np.int64)
     for shard in find_shards(dataset / "products", split, PRODUCT_SCHEMA, ["node_ids"]):
-        for batch in pq.ParquetFile(shard.path).iter_batches(columns=["node_ids"]):
-            nodes = batch.column(0).flatten().drop_null().cast(pa.int64()).to_numpy()
+        for group in range(shard.num_row_groups):
+            table, _ = read_row_groups(shard.path, [group], ["node_ids"])
+            nodes = table["node_ids"].combine_chunks().flatten().drop_null().to_numpy()
             known = nodes[(nodes >= 0) & (nodes < hierarchy.num_nodes)]
             counts += np.bincount(known, minlength=hierarchy.num_nodes)
     return counts
