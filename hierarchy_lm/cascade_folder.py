@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from hierarchy_lm.dataset import write_json
 from hierarchy_lm.errors import UserError
+from hierarchy_lm.text import TextOptions
 
 SCHEMA_VERSION = 1
 CASCADE, CALIBRATION = "cascade.json", "calibration.json"
@@ -24,9 +25,9 @@ class DepartmentEntry:
         path: Its name.
         status: ``model``: a trained leaf classifier. ``single_leaf``: the department has one leaf,
             which is right whenever the department is. ``prior``: too few items to train on, or none
-            to validate on, so the shares of its leaves among them answer. ``empty``: no item at all. ``failed``: training
-            failed. ``pending``: not trained yet. The last three have no answer: the cascade backs
-            off to the department.
+            to validate on, so the shares of its leaves among them answer. ``empty``: no item at
+            all. ``failed``: training failed. ``pending``: not trained yet. The last three have no
+            answer: the cascade backs off to the department.
         items: Training items with a leaf of the department.
         leaves: Leaves of the department.
         checkpoint: Its classifier, relative to the cascade folder.
@@ -91,6 +92,15 @@ class Calibration:
     per_department: bool = False
     departments: Mapping[str, float | None] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for temperature in (self.department_temperature, self.leaf_temperature):
+            if not isinstance(temperature, int | float) or not temperature > 0:
+                raise ValueError(f"temperatures must be positive, got {temperature}")
+        own = (self.departments[str(int(node))] for node in self.departments)
+        for threshold in (self.leaf_threshold, self.department_threshold, *own):
+            if not isinstance(threshold, int | float | None):
+                raise ValueError(f"thresholds must be numbers, got {threshold}")
+
 
 def write_cascade(folder: Path, info: CascadeInfo) -> None:
     """Write ``cascade.json``."""
@@ -112,8 +122,10 @@ def read_cascade(folder: Path) -> CascadeInfo:
         )
     try:
         entries = [DepartmentEntry(**entry) for entry in content.pop("departments")]
-        return CascadeInfo(**content, departments=entries)
-    except (TypeError, KeyError) as error:
+        info = CascadeInfo(**content, departments=entries)
+        TextOptions(**info.text)
+        return info
+    except (TypeError, KeyError, ValueError) as error:
         raise UserError(f"{folder / CASCADE}: {error}; train the cascade again") from error
 
 
@@ -128,7 +140,7 @@ def read_calibration(folder: Path) -> Calibration | None:
         return None
     try:
         return Calibration(**_read(file, "calibrate again"))
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise UserError(f"{file}: {error}; run `hlm calibrate` again") from error
 
 

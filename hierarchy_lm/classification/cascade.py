@@ -85,8 +85,18 @@ class Cascade(LightningModule):
         self.hierarchy = Hierarchy.from_parquet(self.folder / "hierarchy.parquet")
         if self.hierarchy.fingerprint != self.info.tree:
             raise UserError(f"{self.folder}: hierarchy.parquet is not the tree of cascade.json")
+        num_departments = self.hierarchy.level_sizes[0]
+        if [entry.node for entry in self.info.departments] != list(range(num_departments)):
+            raise UserError(
+                f"{self.folder}: cascade.json does not list the {num_departments} departments of "
+                "the tree; train it again with `hlm fit-cascade`"
+            )
         calibration = (read_calibration(self.folder) if calibrated else None) or Calibration()
-        self.thresholds = Thresholds(calibration, self.hierarchy.level_sizes[0])
+        if any(int(node) >= num_departments for node in calibration.departments):
+            raise UserError(
+                f"{self.folder}: calibration.json is of another cascade; run `hlm calibrate` again"
+            )
+        self.thresholds = Thresholds(calibration, num_departments)
         self.departments = load_network(
             self.folder / self.info.checkpoint, self.info.tree, self.info.tokenizer
         )
@@ -142,7 +152,7 @@ class Cascade(LightningModule):
         )
         return Answers(best, candidates, decisions)
 
-    def validation_step(  # type: ignore[override]  (for the writer of answers, not for a loss)
+    def validation_step(  # type: ignore[override]
         self, batch: ProductBatch, batch_idx: int
     ) -> Answers:
         """Count a window of the validation split."""

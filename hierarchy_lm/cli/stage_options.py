@@ -90,11 +90,9 @@ def check_stages(
     Raises:
         UserError: If one is wrong, or the text options or tokenizers differ.
     """
-    from hierarchy_lm.cli.training import parse_fit
-
     own = [f"--data.dataset={dataset}", *extra]
-    first = parse_fit(["fit", "--config", str(department), *own])
-    second = parse_fit(["fit", "--config", str(leaf), *own, "--data.department=any"])
+    first = _parse(department, own)
+    second = _parse(leaf, [*own, "--data.department=any"])
     texts = [_as_dict(parsed.data.init_args.text) for parsed in (first, second)]
     if texts[0] != texts[1]:
         raise UserError(
@@ -107,6 +105,15 @@ def check_stages(
             "a cascade tokenises an item once"
         )
     return texts[0]
+
+
+def _parse(config: Path, arguments: list[str]) -> Any:  # noqa: ANN401  (a namespace of options)
+    from hierarchy_lm.cli.training import parse_fit
+
+    try:
+        return parse_fit(["fit", "--config", str(config), *arguments])
+    except UserError as error:
+        raise UserError(f"{config}: {error}") from error
 
 
 def _as_dict(text: Any) -> dict[str, Any]:  # noqa: ANN401  (options or their namespace)
