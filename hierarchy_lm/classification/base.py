@@ -1,5 +1,6 @@
 """What the department and the leaf classifier share: they differ in their labels alone."""
 
+import hashlib
 from typing import Protocol
 
 import numpy as np
@@ -64,6 +65,10 @@ class ProductClassifier(EncoderModule):
         self.nodes = nodes
         self.inference_temperature = inference_temperature
         self.fingerprints["tree"] = hierarchy.fingerprint
+        # Two departments may have as many leaves as each other.
+        self.fingerprints["label set"] = hashlib.sha256(
+            "\n".join(self.label_names).encode()
+        ).hexdigest()
         self.skip = KnowledgeSkip(skip, self.backbone.num_layers, self.backbone.hidden_size)
         self.head = ClassifierHead(self.skip.output_size, len(nodes), head)
         self.train_loss = DHPCLoss(loss, len(nodes))
