@@ -12,6 +12,7 @@ BENCHMARKS = {
     "nodes_30k": "loss, metric and memory at 30,000 nodes, against dense targets",
     "scale": "peak memory of hlm sample, hlm prepare and the token cache on 1,000,000 items",
     "optimizer_step": "fused AdamW against the default",
+    "cascade": "items/s through a cascade, windows against routing in each batch",
     "negative_sampling": "DHPC's loss with sampled negatives against the dense loss",
 }
 RESULTS = Path(__file__).parent / "results"

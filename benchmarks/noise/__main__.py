@@ -5,9 +5,8 @@ python -m benchmarks.noise OUTPUT
 
 import argparse
 import json
-import subprocess
-import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -17,6 +16,9 @@ import yaml
 
 from benchmarks.noise.table import write_tables
 from data_modules.sample import SampleOptions, write_sample
+from hierarchy_lm import cli
+from hierarchy_lm.cli import stages
+from hierarchy_lm.cli.workers import Job, Outcome
 
 HERE = Path(__file__).parent
 BOOTSTRAP = {"bootstrap": {"beta": 0.9, "t_gate": 0}}
@@ -119,8 +121,25 @@ def _config(stage: str, loss: dict[str, Any], strategy: Strategy) -> dict[str, A
 
 
 def _hlm(*arguments: object) -> None:
-    command = [sys.executable, "-m", "hierarchy_lm", *map(str, arguments)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    status = cli.main(list(map(str, arguments)))
+    if status:
+        raise SystemExit(status)
+
+
+def _stay_in_this_process() -> None:
+    """Starting three processes for a cascade would take longer than training it."""
+
+    def run_command(argv: list[str]) -> int:
+        return cli.main(argv[argv.index("hierarchy_lm") + 1 :])
+
+    def run_jobs(
+        jobs: Sequence[Job], devices: Sequence[str], report: Callable[[Job, Outcome], None]
+    ) -> None:
+        for job in jobs:
+            report(job, Outcome(cli.main(job.argv), "", 0.0))
+
+    stages.run_command = run_command
+    stages.run_jobs = run_jobs
 
 
 def main() -> None:
@@ -129,11 +148,14 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
+    _stay_in_this_process()
     planned = list(runs(options.seeds))
     results = []
     for number, run in enumerate(planned, start=1):
-        print(f"{number}/{len(planned)} {run.name}", flush=True)
+        started = time.monotonic()
         results.append((run, train(run, options.output)))
+        seconds = time.monotonic() - started
+        print(f"noise: {number}/{len(planned)} {run.name} {seconds:.0f} s", flush=True)
         write_tables(results, options.output / "noise.md")
 
 
