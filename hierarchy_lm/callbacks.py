@@ -9,6 +9,7 @@ import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 from lightning.pytorch.cli import SaveConfigCallback
+from pyarrow import csv
 from torch import Tensor
 
 from hierarchy_lm.batches import ProductBatch
@@ -28,7 +29,7 @@ class RunRecord(SaveConfigCallback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write the configuration before anything can fail."""
         folder = run_folder(trainer)
-        if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if not _records(trainer):
             return
         folder.mkdir(parents=True, exist_ok=True)
         config = self.parser.dump(self.config, skip_none=False)
@@ -37,6 +38,13 @@ class RunRecord(SaveConfigCallback):
             load_vocabulary(pl_module.tokenizer).save(folder / TOKENIZER)
         for logger in trainer.loggers:
             logger.log_hyperparams(yaml.safe_load(config))
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write ``sampling.csv``, what each leaf had and gave, if the data was resampled."""
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        folder = run_folder(trainer)
+        if hasattr(data, "sampling_report") and _records(trainer):
+            csv.write_csv(data.sampling_report(), folder / "sampling.csv")
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write ``fit.json``."""
@@ -54,9 +62,13 @@ class RunRecord(SaveConfigCallback):
 
 def _write_metrics(trainer: Trainer, stage: str) -> None:
     folder = run_folder(trainer)
-    if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+    if _records(trainer):
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         write_json(folder / f"{stage}.json", metrics)
+
+
+def _records(trainer: Trainer) -> bool:
+    return trainer.is_global_zero and not trainer.fast_dev_run  # type: ignore[attr-defined]
 
 
 class TrainingSpeed(Callback):
