@@ -1,0 +1,275 @@
+"""`hlm calibrate`: what it stores is what `hlm predict` uses, and what it promises it has seen."""
+
+import json
+import shutil
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from hierarchy_lm.calibration import tuning_items
+from hierarchy_lm.classification.calibration import calibrate_answers
+from hierarchy_lm.classification.evaluation import SCHEMA
+from hierarchy_lm.errors import UserError
+
+from ..conftest import ROOT, shop_tree
+
+
+def stored(cascade):
+    return json.loads((cascade / "calibration.json").read_text())
+
+
+def assert_refused(result, *words):
+    status, _, err = result
+    assert status == 2, err
+    message = err.strip().splitlines()[-1]
+    assert message.startswith("hlm: ")
+    assert "Traceback" not in err
+    for word in words:
+        assert word in message, message
+
+
+@pytest.fixture
+def trainer(hlm, cascade, shop, tmp_path):
+    def call(command, *options):
+        root = tmp_path / f"{command}-runs"
+        shutil.rmtree(root, ignore_errors=True)
+        status, _, err = hlm(
+            *(command, "--config", ROOT / "experiments" / "cascade.yaml"),
+            *(f"--model.cascade={cascade}", f"--data.dataset={shop}", *options),
+            *(f"--trainer.default_root_dir={root}", "--trainer.enable_progress_bar=false"),
+        )
+        assert status == 0, err
+        return root / "version_0"
+
+    return call
+
+
+def change_labels(shop, folder, change):
+    shutil.copytree(shop, folder, ignore=shutil.ignore_patterns(".cache"))
+    for shard in sorted((folder / "products").glob("validation-*.parquet")):
+        pq.write_table(change(pq.read_table(shard)), shard)
+    return folder
+
+
+def test_what_is_stored_is_what_predict_uses(hlm, trainer, cascade, shop):
+    """Confidence at a temperature of T is that of the logits over T."""
+    plain = pq.read_table(trainer("predict") / "predictions").sort_by("item_id").to_pylist()
+    status, out, err = hlm("calibrate", cascade, shop, "--target_accuracy=0.55")
+    assert status == 0, err
+    found = stored(cascade)
+    assert found["target_accuracy"] == 0.55
+    assert found["error_probability"] == 0.05
+    assert 0 < found["leaf_threshold"] < 1
+    assert found["department_temperature"] != 1
+    assert f"{found['leaf_threshold']:.4f}" in out
+    assert f"{found['leaf_temperature']:.3f}" in out
+    assert "55%" in out
+    rows = pq.read_table(trainer("predict") / "predictions").sort_by("item_id").to_pylist()
+    for row, before in zip(rows, plain, strict=True):
+        if row["leaf"] is None:
+            continue
+        parts = [
+            1 / (1 + (1 / before[name] - 1) ** (1 / found[temperature]))
+            for name, temperature in (
+                ("p_department", "department_temperature"),
+                ("p_leaf", "leaf_temperature"),
+            )
+        ]
+        assert [row["p_department"], row["p_leaf"]] == pytest.approx(parts, rel=1e-3, abs=1e-4)
+        assert (row["decision"] == "leaf") == (row["confidence"] >= found["leaf_threshold"])
+    assert {"leaf", "abstain"} < {row["decision"] for row in rows} | {"department"}
+    scores = json.loads((trainer("test") / "test.json").read_text())
+    assert 0 < scores["test/leaf_accuracy"] < 1
+
+
+def test_calibrating_twice_changes_nothing(hlm, cascade, shop):
+    """The second starts from the answers without the first."""
+    assert hlm("calibrate", cascade, shop, "--target_accuracy=0.4")[0] == 0
+    first = stored(cascade)
+    assert hlm("calibrate", cascade, shop, "--target_accuracy=0.4")[0] == 0
+    assert stored(cascade) == first
+
+
+def test_a_target_out_of_reach_is_said_and_accepts_nothing(hlm, trainer, cascade, shop):
+    status, out, err = hlm("calibrate", cascade, shop, "--target_accuracy=0.999")
+    assert status == 0, err
+    assert "too few items" in out or "not reachable" in out
+    assert stored(cascade)["leaf_threshold"] is None
+    rows = pq.read_table(trainer("predict") / "predictions").to_pylist()
+    assert "leaf" not in {row["decision"] for row in rows}
+    assert {row["reason"] for row in rows} == {"below_threshold", "no_text"}
+
+
+def test_departments_own_thresholds(hlm, trainer, cascade, shop):
+    status, out, err = hlm(
+        "calibrate", cascade, shop, "--target_accuracy=0.3", "--per_department=true"
+    )
+    assert status == 0, err
+    found, tree = stored(cascade), shop_tree()
+    assert found["per_department"] is True
+    assert set(found["departments"]) == {str(node) for node in range(tree.level_sizes[0])}
+    for path in tree.paths[: tree.level_sizes[0]]:
+        assert f"leaf in {path}" in out
+    assert "department's own threshold" in out
+    own = {tree.paths[int(node)]: cut for node, cut in found["departments"].items()}
+    assert any(cut is not None for cut in own.values())
+    assert any(cut is None for cut in own.values())  # nothing was seen of some
+    for row in pq.read_table(trainer("predict") / "predictions").to_pylist():
+        cut = own[row["department"]]
+        accepted = row["leaf"] is not None and cut is not None and row["confidence"] >= cut
+        assert (row["decision"] == "leaf") == accepted
+
+
+def without_labels(table):
+    place = table.schema.get_field_index("node_ids")
+    field = table.schema.field(place)
+    return table.set_column(place, field, pa.array([[]] * len(table), field.type))
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [(lambda table: table.slice(0, 0), "no rows"), (without_labels, "label")],
+    ids=["empty", "unlabelled"],
+)
+def test_thresholds_on_nothing_are_refused(hlm, cascade, shop, tmp_path, change, word):
+    dataset = change_labels(shop, tmp_path / "nothing", change)
+    assert_refused(hlm("calibrate", cascade, dataset), "validation split", word)
+    assert not (cascade / "calibration.json").exists()
+
+
+def test_no_validation_split(hlm, cascade, shop, tmp_path):
+    shutil.copytree(shop, tmp_path / "none", ignore=shutil.ignore_patterns(".cache"))
+    for shard in (tmp_path / "none" / "products").glob("validation-*"):
+        shard.unlink()
+    assert_refused(hlm("calibrate", cascade, tmp_path / "none"), "validation")
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (["--target_accuracy=0"], "target"),
+        (["--target_accuracy=1"], "target"),
+        (["--target_accuracy=1.5"], "target"),
+        (["--error_probability=0"], "error_probability"),
+        (["--top_departments=0"], "top_departments"),
+        (["--label_column=truth"], "label_column"),
+        (["--colour=red"], "colour"),
+    ],
+)
+def test_options_that_make_no_sense(hlm, cascade, shop, options, word):
+    assert_refused(hlm("calibrate", cascade, shop, *options), word)
+    assert not (cascade / "calibration.json").exists()
+
+
+def test_no_cascade_there(hlm, shop, tmp_path):
+    assert_refused(hlm("calibrate", tmp_path / "no", shop), "no", "fit-cascade")
+
+
+# Answers made by hand.
+
+
+def write_answers(folder, rows):
+    folder.mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), folder / "part-00000.parquet")
+    return folder
+
+
+def sigmoid(logits):
+    return 1 / (1 + np.exp(-logits))
+
+
+def made_up(count, seed=0):
+    """Answers whose logits are three times too large, and that are right as often as they say."""
+    random, tree = np.random.default_rng(seed), shop_tree()
+    garden = tree.department("Home: Garden")
+    first, second = tree.leaves_of(garden)[:2]
+    other = int(tree.leaves_of(tree.department("123"))[0])
+    rows = []
+    for n in range(count):
+        logits = random.normal(2, 1.5, 2)
+        p_department, p_leaf = sigmoid(3 * logits)
+        right = random.random(2) < sigmoid(logits)
+        gold = other if not right[0] else int(first if right[1] else second)
+        rows.append(
+            {
+                "item_id": str(n), "weight": 1.0, "gold": [gold], "department": garden,
+                "leaf": int(first), "p_department": p_department, "p_leaf": p_leaf,
+                "confidence": p_department * p_leaf, "decision": "leaf",
+            }
+        )  # fmt: skip
+    return rows
+
+
+def test_temperatures_undo_what_was_made_up_and_promises_hold(trained_cascade, tmp_path):
+    rows = made_up(6000)
+    report = calibrate_answers(
+        trained_cascade, write_answers(tmp_path / "e", rows), 0.9, 0.05, False
+    )
+    found = report.calibration
+    assert found.department_temperature == pytest.approx(3, rel=0.15)
+    assert found.leaf_temperature == pytest.approx(3, rel=0.15)
+    assert (report.tuned_on, report.chosen_on) == (1200, 4800)
+    accepted = right = 0
+    for row in made_up(6000, seed=1):
+        parts = [
+            sigmoid(np.log(row[name] / (1 - row[name] + 1e-12)) / temperature)
+            for name, temperature in (
+                ("p_department", found.department_temperature),
+                ("p_leaf", found.leaf_temperature),
+            )
+        ]
+        if parts[0] * parts[1] >= found.leaf_threshold:
+            accepted += 1
+            right += row["leaf"] in row["gold"]
+    assert accepted > 500
+    assert right / accepted >= 0.89
+
+
+def test_temperature_is_the_best_of_a_fine_grid(trained_cascade, tmp_path):
+    rows = made_up(1000)
+    report = calibrate_answers(
+        trained_cascade, write_answers(tmp_path / "e", rows), 0.8, 0.05, False
+    )
+    tuning = tuning_items(len(rows), 0.2)
+    p = np.array([row["p_department"] for row in rows], dtype=np.float32).astype(float)[tuning]
+    right = np.array([shop_tree().roots[row["gold"][0]] == row["department"] for row in rows])
+    z = np.log(np.clip(p, 1e-9, 1 - 2**-25) / np.clip(1 - p, 2**-25, 1))
+    signed = np.where(right[tuning], z, -z)
+    grid = np.geomspace(0.5, 20, 20_000)
+    losses = [np.logaddexp(0, -signed / t).sum() for t in grid]
+    best = grid[int(np.argmin(losses))]
+    assert report.calibration.department_temperature == pytest.approx(best, rel=1e-3)
+
+
+def test_shares_that_stand_for_a_model_are_left_as_predict_states_them(trained_cascade, tmp_path):
+    """A department with one leaf is as sure as its department."""
+    tree, rows = shop_tree(), made_up(3000)
+    vouchers = tree.department("Vouchers")
+    for row in rows:
+        row |= {"department": vouchers, "leaf": int(tree.leaves_of(vouchers)[0]), "p_leaf": 1.0}
+        row["gold"] = [row["leaf"] if tree.roots[row["gold"][0]] != tree.department("123") else 0]
+        row["p_department"] = 0.9 if row["gold"] == [row["leaf"]] else 0.6
+    report = calibrate_answers(
+        trained_cascade, write_answers(tmp_path / "e", rows), 0.9, 0.05, False
+    )
+    found = report.calibration
+    assert found.leaf_temperature == 1.0  # there is nothing to fit it on
+    low, high = (sigmoid(np.log(p / (1 - p)) / found.department_temperature) for p in (0.6, 0.9))
+    assert low < found.leaf_threshold <= high
+
+
+def test_no_answer_at_all(trained_cascade, tmp_path):
+    with pytest.raises(UserError, match="no labelled item"):
+        calibrate_answers(trained_cascade, write_answers(tmp_path / "e", []), 0.9, 0.05, False)
+
+
+def test_answers_without_any_leaf(trained_cascade, tmp_path):
+    rows = [row | {"leaf": -1, "p_leaf": 0.0, "confidence": 0.0} for row in made_up(2000)]
+    report = calibrate_answers(
+        trained_cascade, write_answers(tmp_path / "e", rows), 0.8, 0.05, False
+    )
+    assert report.calibration.leaf_threshold is None
+    assert report.thresholds.overall.leaf.reason == "no items"
+    assert report.calibration.department_threshold is not None

@@ -1,0 +1,287 @@
+"""`hlm test` and `hlm predict` of a cascade: the rows, the columns, the scores, what is refused."""
+
+import json
+import shutil
+from statistics import median
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from sklearn.metrics import f1_score
+
+from hierarchy_lm.hierarchy import Hierarchy
+
+from ..conftest import ROOT, shop_tree, write_shop
+
+CONFIG = ROOT / "experiments" / "cascade.yaml"
+COLUMNS = {
+    "item_id": pa.string(),
+    "department": pa.string(),
+    "leaf": pa.string(),
+    "path": pa.string(),
+    "p_department": pa.float32(),
+    "p_leaf": pa.float32(),
+    "confidence": pa.float32(),
+    "alternatives": pa.list_(pa.struct([("path", pa.string()), ("confidence", pa.float32())])),
+    "decision": pa.string(),
+    "reason": pa.string(),
+}
+
+
+@pytest.fixture
+def run(hlm, shop, cascade, tmp_path):
+    def call(command, *options, dataset=shop):
+        return hlm(
+            *(command, "--config", CONFIG, f"--model.cascade={cascade}"),
+            *(f"--data.dataset={dataset}", f"--trainer.default_root_dir={tmp_path / 'runs'}"),
+            *("--trainer.enable_progress_bar=false", *options),
+        )
+
+    return call
+
+
+@pytest.fixture
+def predict(run, tmp_path):
+    def call(*options, **changes):
+        shutil.rmtree(tmp_path / "runs", ignore_errors=True)
+        status, _, err = run("predict", *options, **changes)
+        assert status == 0, err
+        return pq.read_table(tmp_path / "runs" / "version_0" / "predictions" / "part-00000.parquet")
+
+    return call
+
+
+@pytest.fixture
+def scores(run, tmp_path):
+    def call(*options):
+        shutil.rmtree(tmp_path / "runs", ignore_errors=True)
+        status, _, err = run("test", *options)
+        assert status == 0, err
+        return json.loads((tmp_path / "runs" / "version_0" / "test.json").read_text())
+
+    return call
+
+
+def item_ids(dataset, split):
+    return pq.read_table(sorted((dataset / "products").glob(f"{split}-*.parquet")))["item_id"]
+
+
+def calibration(folder, **values):
+    record = {"department_temperature": 1.0, "leaf_temperature": 1.0, **values}
+    (folder / "calibration.json").write_text(json.dumps(record))
+
+
+def assert_refused(result, *words):
+    status, _, err = result
+    assert status == 2, err
+    message = err.strip().splitlines()[-1]
+    assert message.startswith("hlm: ")
+    assert "Traceback" not in err
+    for word in words:
+        assert word in message, message
+
+
+@pytest.mark.parametrize("split", ["test", "train"])
+def test_predictions_hold_every_item_once_with_or_without_labels(predict, shop, split):
+    table = predict(f"--data.predict_split={split}", "--data.window=40")
+    assert sorted(table["item_id"].to_pylist()) == sorted(item_ids(shop, split).to_pylist())
+    assert dict(zip(table.schema.names, table.schema.types, strict=True)) == COLUMNS
+
+
+def test_columns_fit_each_other(predict):
+    tree = shop_tree()
+    for row in predict("--model.top_departments=3", "--model.alternatives=4").to_pylist():
+        assert row["department"] in tree.names[: tree.level_sizes[0]]
+        if row["leaf"] is None:
+            assert row["path"] is None
+            assert row["confidence"] == row["p_leaf"] == 0
+            continue
+        assert row["path"] == f"{row['department']} > {row['leaf']}"
+        assert row["confidence"] == pytest.approx(row["p_department"] * row["p_leaf"], abs=1e-6)
+        assert len(row["alternatives"]) == 4
+        best = row["alternatives"][0]
+        assert (best["path"], best["confidence"]) == (row["path"], row["confidence"])
+        stated = [other["confidence"] for other in row["alternatives"]]
+        assert stated == sorted(stated, reverse=True)
+        assert all(tree.is_leaf[tree.node_of(other["path"])] for other in row["alternatives"])
+
+
+def test_windows_change_no_prediction(predict):
+    large = predict().sort_by("item_id").to_pylist()
+    small = predict("--data.window=1", "--model.memory_mib=0").sort_by("item_id").to_pylist()
+    for one, other in zip(large, small, strict=True):
+        assert one["decision"] == other["decision"]
+        assert one["path"] == other["path"]
+        assert one["confidence"] == pytest.approx(other["confidence"], abs=1e-5)
+
+
+def test_decisions_follow_the_thresholds(predict, cascade, shop):
+    plain = [row for row in predict().to_pylist() if row["leaf"]]
+    leaf_cut = median(row["confidence"] for row in plain)
+    rest = [row["p_department"] for row in plain if row["confidence"] < leaf_cut]
+    department_cut = median(rest)
+    calibration(cascade, leaf_threshold=leaf_cut, department_threshold=department_cut)
+    empty = 0
+    seen = set()
+    for row in predict().to_pylist():
+        if row["leaf"] is None:
+            expected = ("abstain", "no_text")
+            empty += 1
+        elif row["confidence"] >= leaf_cut:
+            expected = ("leaf", "accepted")
+        elif row["p_department"] >= department_cut:
+            expected = ("department", "below_threshold")
+        else:
+            expected = ("abstain", "below_threshold")
+        assert (row["decision"], row["reason"]) == expected
+        seen.add(expected)
+    assert len(seen) == 4
+    assert empty == 2
+
+
+def test_thresholds_out_of_reach_accept_nothing(predict, cascade):
+    calibration(cascade, leaf_threshold=None, department_threshold=None)
+    rows = predict().to_pylist()
+    assert {row["decision"] for row in rows} == {"abstain"}
+    assert {row["reason"] for row in rows} == {"below_threshold", "no_text"}
+    assert sum(row["leaf"] is not None for row in rows) == len(rows) - 2  # still told
+
+
+def test_calibration_can_be_left_out(predict, cascade):
+    calibration(cascade, leaf_threshold=None, leaf_temperature=9.0)
+    decisions = {row["decision"] for row in predict("--model.calibrated=false").to_pylist()}
+    assert decisions == {"leaf", "abstain"}
+
+
+def test_a_dataset_without_any_label_is_predicted_but_not_tested(run, predict, shop, tmp_path):
+    bare = tmp_path / "bare"
+    shutil.copytree(shop, bare, ignore=shutil.ignore_patterns(".cache"))
+    for shard in (bare / "products").glob("test-*.parquet"):
+        table = pq.read_table(shard)
+        empty = pa.array([[]] * len(table), table.schema.field("node_ids").type)
+        place = table.schema.get_field_index("node_ids")
+        pq.write_table(table.set_column(place, table.schema.field(place), empty), shard)
+    assert len(predict(dataset=bare)) == len(item_ids(shop, "test"))
+    assert_refused(run("test", dataset=bare), "test split", "label")
+
+
+def test_scores_agree_with_a_slow_count_of_the_kept_answers(scores, cascade, shop):
+    found = scores("--data.window=40", "--model.top_departments=2")
+    tree = Hierarchy.from_parquet(cascade / "hierarchy.parquet")
+    rows = pq.read_table(sorted((cascade / "evaluation" / "test").glob("*.parquet"))).to_pylist()
+    gold = {
+        row["item_id"]: (row["node_ids"], row["weight"])
+        for row in pq.read_table(sorted((shop / "products").glob("test-*.parquet"))).to_pylist()
+        if row["node_ids"]
+    }
+    assert sorted(row["item_id"] for row in rows) == sorted(gold)
+    weight = department_right = leaf_right = 0.0
+    hits = predicted_nodes = gold_nodes = 0
+    true_roots, told_roots = [], []
+    for row in rows:
+        nodes, importance = gold[row["item_id"]]
+        assert sorted(row["gold"]) == sorted(nodes)
+        assert row["weight"] == importance
+        path = {node for end in nodes for node in [*tree.ancestors(end), end]}
+        end = row["leaf"] if row["leaf"] >= 0 else row["department"]
+        told = {*tree.ancestors(end), end}
+        weight += importance
+        department_right += importance * (row["department"] in path)
+        leaf_right += importance * (row["leaf"] in nodes)
+        hits += len(told & path)
+        predicted_nodes += len(told)
+        gold_nodes += len(path)
+        roots = [int(node in path) for node in range(tree.level_sizes[0])]
+        true_roots.append(roots)
+        told_roots.append([int(node == row["department"]) for node in range(len(roots))])
+    assert found["test/department_accuracy"] == pytest.approx(department_right / weight)
+    assert found["test/leaf_accuracy"] == pytest.approx(leaf_right / weight)
+    assert found["test/hierarchical_precision"] == pytest.approx(hits / predicted_nodes)
+    assert found["test/hierarchical_recall"] == pytest.approx(hits / gold_nodes)
+    weighted = f1_score(true_roots, told_roots, average="weighted", zero_division=0)
+    assert found["test/weighted_f1_L1"] == pytest.approx(weighted)
+    assert found["test/coverage_at_0.90"] == pytest.approx(slow_coverage(rows, 0.9), abs=1e-6)
+    assert 0.3 < found["test/leaf_accuracy"] < 1
+
+
+def slow_coverage(rows, target):
+    total, best = sum(row["weight"] for row in rows), 0.0
+    for cut in (n / 10_000 for n in range(10_001)):
+        kept = [row for row in rows if row["confidence"] >= cut]
+        weight = sum(row["weight"] for row in kept)
+        right = sum(row["weight"] for row in kept if row["leaf"] in row["gold"])
+        if weight and right / weight >= target:
+            best = max(best, weight / total)
+    return best
+
+
+def test_each_evaluation_replaces_the_one_before(scores, cascade):
+    first = scores()
+    (cascade / "evaluation" / "test" / "part-00007.parquet").write_bytes(b"of another run")
+    assert scores() == first
+    assert [file.name for file in (cascade / "evaluation" / "test").glob("part-*")] == [
+        "part-00000.parquet"
+    ]
+
+
+# What is refused.
+
+
+def test_dataset_of_another_tree(run, shop, tmp_path):
+    other = write_shop(tmp_path / "other")
+    shop_tree({"Food": ["Bread"], "Drinks": ["Tea", "Milk"]}).to_parquet(
+        other / "hierarchy.parquet"
+    )
+    for shard in (other / "products").glob("*.parquet"):
+        table = pq.read_table(shard)
+        place = table.schema.get_field_index("node_ids")
+        nodes = pa.array([[3]] * len(table), table.schema.field(place).type)
+        pq.write_table(table.set_column(place, table.schema.field(place), nodes), shard)
+    found = shop_tree({"Food": ["Bread"], "Drinks": ["Tea", "Milk"]}).fingerprint[:12]
+    for command in ("test", "predict"):
+        assert_refused(run(command, dataset=other), "tree", found, shop_tree().fingerprint[:12])
+
+
+def test_cascade_that_is_not_there(run, tmp_path):
+    assert_refused(run("predict", f"--model.cascade={tmp_path / 'no'}"), "no", "fit-cascade")
+
+
+def test_damaged_cascade(run, cascade):
+    (cascade / "cascade.json").write_text("{")
+    assert_refused(run("predict"), "cascade.json", "fit-cascade")
+
+
+def test_damaged_calibration(run, cascade):
+    (cascade / "calibration.json").write_text("{")
+    assert_refused(run("test"), "calibration.json", "calibrate again")
+
+
+def test_missing_leaf_model_is_found_when_it_is_asked(run, cascade):
+    (cascade / "leaves" / "000_123" / "classifier.ckpt").unlink()
+    assert_refused(run("predict"), "000_123", "fit-cascade")
+
+
+def test_leaf_model_of_another_tree(run, cascade):
+    file = cascade / "leaves" / "000_123" / "classifier.ckpt"
+    checkpoint = torch.load(file, weights_only=True)
+    checkpoint["fingerprints"]["tree"] = "f00d" * 16
+    torch.save(checkpoint, file)
+    assert_refused(run("test"), "f00df00df00d", shop_tree().fingerprint[:12], "000_123")
+
+
+def test_a_cascade_is_not_trained_by_fit(run):
+    assert_refused(run("fit"), "fit-cascade")
+
+
+def test_a_cascade_needs_no_checkpoint(run):
+    assert_refused(run("test", "--ckpt_path=best"), "--ckpt_path")
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--model.top_departments=0", "--model.chunk_tokens=0", "--data.window=0", "--model.beam=2"],
+)
+def test_options_that_make_no_sense(run, option):
+    name = option.removeprefix("--model.").removeprefix("--data.").split("=")[0]
+    assert_refused(run("predict", option), name)
