@@ -35,6 +35,8 @@ class CascadeDataModule(TokenDataModule):
         cache_dir: str | None = None,
         predict_split: Split = "test",
     ) -> None:
+        if window < 1:
+            raise ValueError(f"data.window must be at least 1, got {window}")
         folder = Path(cascade)
         text = TextOptions(**read_cascade(folder).text)
         source, self.hierarchy = product_source(dataset, cache_dir, label_column)
