@@ -51,7 +51,13 @@ def test_every_module_of_the_sources_is_inside(wheel):
 
 
 @pytest.mark.parametrize(
-    "file", ["hierarchy_lm/py.typed", "data_modules/py.typed", "hierarchy_lm/defaults.yaml"]
+    "file",
+    [
+        "hierarchy_lm/py.typed",
+        "data_modules/py.typed",
+        "hierarchy_lm/defaults.yaml",
+        *(f"hierarchy_lm/reports/templates/cascade.{kind}" for kind in ("html", "css", "js")),
+    ],
 )
 def test_data_file_is_inside(wheel, file):
     assert wheel.read(file) == (ROOT / file).read_bytes()
