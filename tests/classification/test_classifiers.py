@@ -53,7 +53,7 @@ def make_model(shop, tokenizer):
         options = {
             "backbone": BackboneOptions("tiny", num_segments=3),
             "head": HEAD,
-            "optimizer": OptimizerOptions(lr=0.01),
+            "optimizer": OptimizerOptions(lr=0.003),
         } | changes
         file = str(tree or shop / "hierarchy.parquet")
         if department is None:
@@ -96,8 +96,11 @@ def batches(data, split: str = "validation") -> list[ProductBatch]:
 
 
 def mean_loss(model: ProductClassifier, data) -> float:
+    """On the items it learned from: a few dozen others would say little."""
     model.eval()
-    losses = [(model.evaluate(batch)[0].item(), len(batch.rows)) for batch in batches(data)]
+    losses = [
+        (model.evaluate(batch)[0].item(), len(batch.rows)) for batch in batches(data, "train")
+    ]
     model.f1.reset()
     model.accuracy.reset()
     model.train()  # Lightning would train on in eval mode
@@ -209,12 +212,12 @@ def test_lightning_logs_the_accuracy_of_the_whole_split(make_model, make_data):
 def test_training_reduces_the_loss(make_model, make_data, department, loss):
     model, data = make_model(department, loss=loss), make_data(department)
     before = mean_loss(model, data)
-    trainer(max_epochs=10).fit(model, data)
-    assert mean_loss(model, data) < 0.75 * before
+    trainer(max_epochs=-1, max_steps=240).fit(model, data)
+    assert mean_loss(model, data) < 0.6 * before
     model.eval()
-    for batch in batches(data):
+    for batch in batches(data, "train"):
         model.evaluate(batch)
-    assert model.accuracy.compute() > 0.7
+    assert model.accuracy.compute() > 0.8
 
 
 def test_a_last_batch_of_one_document_trains(make_model, make_data):
