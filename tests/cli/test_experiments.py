@@ -1,5 +1,7 @@
 """Every shipped experiment, through the command, as it stands but for the number of steps."""
 
+import json
+
 import pytest
 import torch
 import yaml
@@ -13,10 +15,12 @@ FEW = [
     "--trainer.limit_test_batches=2",
     "--trainer.enable_progress_bar=false",
 ]
-SHIPPED = sorted(EXPERIMENTS.glob("*.yaml"))
+SHIPPED = {path.stem: path for path in sorted(EXPERIMENTS.glob("*.yaml"))}
+CASCADES = {"dhpc": "fit-cascade", "cascade": "test"}  # all others are for `hlm fit`
+FITTED = [path for name, path in SHIPPED.items() if name not in CASCADES]
 
 
-@pytest.mark.parametrize("experiment", SHIPPED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("experiment", FITTED, ids=lambda path: path.stem)
 def test_runs_as_it_stands_and_again_from_its_own_config(experiment, hlm, tmp_path):
     root = f"--trainer.default_root_dir={tmp_path / 'runs'}"
     status, _, err = hlm("fit", "--config", experiment, *FEW, root)
@@ -33,7 +37,7 @@ def test_runs_as_it_stands_and_again_from_its_own_config(experiment, hlm, tmp_pa
         assert torch.equal(value, again["state_dict"][name]), name
 
 
-@pytest.mark.parametrize("experiment", SHIPPED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("experiment", FITTED, ids=lambda path: path.stem)
 def test_print_config_round_trips(experiment, hlm, tmp_path):
     status, first, err = hlm("fit", "--config", experiment, "--print_config")
     assert status == 0, err
@@ -43,5 +47,33 @@ def test_print_config_round_trips(experiment, hlm, tmp_path):
     assert yaml.safe_load(second) == yaml.safe_load(first)
 
 
+@pytest.mark.slow
+def test_whole_cascade(hlm, shop, tmp_path):
+    output = tmp_path / "dhpc"
+    status, _, err = hlm(
+        *("fit-cascade", "--config", SHIPPED["dhpc"], f"--dataset={shop}", f"--output={output}"),
+        *("--", *FEW),
+    )
+    assert status == 0, err
+    content = json.loads((output / "cascade.json").read_text())
+    statuses = [entry["status"] for entry in content["departments"]]
+    assert statuses.count("model") == 3
+    checkpoint = torch.load(output / content["checkpoint"], weights_only=True)
+    assert checkpoint["global_step"] == 2
+
+
+def test_cascade_made_before(hlm, shop, cascade, tmp_path):
+    for command in ("test", "predict"):
+        status, _, err = hlm(
+            *(command, "--config", SHIPPED["cascade"], f"--model.cascade={cascade}"),
+            *(f"--data.dataset={shop}", f"--trainer.default_root_dir={tmp_path / command}"),
+        )
+        assert status == 0, err
+    assert (tmp_path / "test" / "version_0" / "test.json").is_file()
+    (part,) = (tmp_path / "predict" / "version_0" / "predictions").iterdir()
+    assert part.name == "part-00000.parquet"
+
+
 def test_experiments_are_found():
-    assert {"sst", "finetune_pc", "finetune_qp"} <= {path.stem for path in SHIPPED}
+    names = {"sst", "finetune_pc", "finetune_qp", "department", "leaf", "dhpc", "cascade"}
+    assert names <= SHIPPED.keys()
