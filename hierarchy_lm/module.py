@@ -92,7 +92,7 @@ class EncoderModule(LightningModule):
         if self.data.num_labels != len(self.label_names):
             raise UserError(
                 f"the data has {self.data.num_labels} labels, the model {len(self.label_names)}; "
-                "SSTPretrainer goes with ProductDataModule, DownstreamFinetuner with TaskDataModule"
+                "each model has a DataModule of its own, see the table in docs/training.md"
             )
         if self.data.max_length > self.backbone.max_length:
             raise UserError(

@@ -75,12 +75,12 @@ def runs(seeds: int) -> Iterator[Run]:
 
 
 def catalogue(run: Run, output: Path) -> Path:
-    """The run's catalogue, generated once: 8,000 items, 4 departments, 102 leaves."""
+    """The run's catalogue, generated once: 4,000 items."""
     wrong = "" if run.wrong_labels is None else f"_{run.wrong_labels:.2f}"
     folder = output / "catalogues" / f"{run.noise}{wrong}"
     if not folder.exists():
         share = {} if run.wrong_labels is None else {"wrong_labels": run.wrong_labels}
-        options = SampleOptions(items=8000, nodes=150, depth=4, seed=0, noise=run.noise, **share)  # type: ignore[arg-type]
+        options = SampleOptions(items=4000, nodes=100, depth=4, seed=0, noise=run.noise, **share)  # type: ignore[arg-type]
         write_sample(folder, options)
     return folder
 

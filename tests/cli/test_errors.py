@@ -249,7 +249,7 @@ def test_unknown_command(hlm):
 
 def test_model_on_data_of_another_kind(fit, catalogue):
     result = fit(catalogue, "--data=TaskDataModule", "--data.task=query_product")
-    assert_one_line(result, "4 labels", "ProductDataModule")
+    assert_one_line(result, "4 labels", "DataModule of its own")
 
 
 def test_unknown_task(fit, catalogue):
