@@ -76,7 +76,7 @@ class Router:
         p_department, department = scores.topk(beam, dim=1)
         leaf = torch.full((*department.shape, self.alternatives), -1, device=department.device)
         p_leaf = torch.zeros(leaf.shape, device=department.device)
-        for node in department.unique().tolist():
+        for node in torch.unique(department).tolist():
             items, places = torch.nonzero(department == node, as_tuple=True)
             best, leaves = self._leaves(node, TokenBatch(*(part[items] for part in tokens)))
             leaf[items, places, : leaves.shape[1]] = leaves
