@@ -76,6 +76,7 @@ class Calibration:
         leaf_temperature: Divides the logits of the leaf classifiers.
         target_accuracy: What the thresholds promise.
         error_probability: Probability with which a threshold's promise may fail.
+        top_departments: The beam that the thresholds were chosen for.
         leaf_threshold: Least confidence at which a leaf is accepted; None: no threshold reaches the
             target, nothing is accepted.
         department_threshold: Least probability at which a department is accepted; None as above.
@@ -87,6 +88,7 @@ class Calibration:
     leaf_temperature: float = 1.0
     target_accuracy: float | None = None
     error_probability: float | None = None
+    top_departments: int = 1
     leaf_threshold: float | None = 0.0
     department_threshold: float | None = 0.0
     per_department: bool = False

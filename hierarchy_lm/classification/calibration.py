@@ -41,83 +41,154 @@ class Report(NamedTuple):
     chosen_on: int
 
 
-def calibrate_answers(
-    cascade: Path,
-    evaluation: Path,
-    target_accuracy: float,
-    error_probability: float,
-    per_department: bool,
-) -> Report:
-    """Calibrate on answers that were given without any calibration.
+class Promise(NamedTuple):
+    """What is asked of the thresholds.
 
-    The temperature of a stage is that of the probability it gives its own answer: the department
-    on all items, the leaf on those whose department is right and has a classifier. A fifth of the
-    items serves the temperatures, the others the thresholds, whose promise needs items that nothing
-    was fitted to.
+    Attributes:
+        target_accuracy: Share of the accepted items, by importance, that must be right.
+        error_probability: Probability with which a threshold may break its promise.
+        per_department: Let `hlm predict` use the departments' own thresholds.
+        top_departments: The beam that the answers were given with.
+    """
+
+    target_accuracy: float = 0.9
+    error_probability: float = 0.05
+    per_department: bool = False
+    top_departments: int = 1
+
+
+class Answers(NamedTuple):
+    """A cascade's answers on B labelled items, ``(B,)`` each.
+
+    Attributes:
+        department: Predicted department.
+        leaf: Predicted leaf, -1 for none.
+        department_right: Whether the department is one of the item's.
+        leaf_right: Whether the leaf is one of the item's most specific nodes.
+        p_department: Probability of the department.
+        p_leaf: Probability of the leaf.
+        weight: Importance.
+        classified: Whether a leaf classifier answered; the shares that answer in place of one have
+            no temperature.
+    """
+
+    department: NDArray[np.int64]
+    leaf: NDArray[np.int64]
+    department_right: NDArray[np.bool_]
+    leaf_right: NDArray[np.bool_]
+    p_department: NDArray[np.float64]
+    p_leaf: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    classified: NDArray[np.bool_]
+
+    @property
+    def tuning(self) -> NDArray[np.bool_]:
+        """The items that temperatures are fitted on, a fifth; the promise is kept on the others."""
+        size = len(self.leaf)
+        return tuning_items(size, min(0.2, FEW_TUNING_ITEMS / size))
+
+
+def read_answers(cascade: Path, evaluation: Path) -> Answers:
+    """The answers that `hlm validate` kept of a cascade.
+
+    Raises:
+        UserError: If there are none.
+    """
+    hierarchy = Hierarchy.from_parquet(cascade / "hierarchy.parquet")
+    table = pa.concat_tables(map(pq.read_table, sorted(evaluation.glob("part-*.parquet"))))
+    if len(table) == 0:
+        raise UserError(f"{evaluation}: no labelled item; a calibration needs some")
+    models = [entry.node for entry in read_cascade(cascade).departments if entry.status == "model"]
+    department, leaf = (table[name].to_numpy().astype(np.int64) for name in ("department", "leaf"))
+    p_department, p_leaf, weight = (
+        table[name].to_numpy().astype(np.float64) for name in ("p_department", "p_leaf", "weight")
+    )
+    classified = (leaf >= 0) & np.isin(department, models)
+    right = _correct(table, hierarchy)
+    return Answers(department, leaf, *right, p_department, p_leaf, weight, classified)
+
+
+def fit_temperatures(answers: Answers) -> tuple[float, float]:
+    """Temperatures of the two stages, from answers that were given without any.
+
+    Each is that of the probability a stage gives its own answer: the department on all items, the
+    leaf on those whose department is right and has a classifier.
+    """
+    tuning = answers.tuning
+    routed = tuning & answers.classified & answers.department_right
+    return (
+        fit_temperature(
+            _logit(answers.p_department[tuning]),
+            answers.department_right[tuning],
+            answers.weight[tuning],
+        ),
+        fit_temperature(
+            _logit(answers.p_leaf[routed]), answers.leaf_right[routed], answers.weight[routed]
+        ),
+    )
+
+
+def scale(answers: Answers, temperatures: tuple[float, float]) -> Answers:
+    """The answers of a single department per item as they are with temperatures."""
+    leaf = _sigmoid(_logit(answers.p_leaf) / temperatures[1])
+    return answers._replace(
+        p_department=_sigmoid(_logit(answers.p_department) / temperatures[0]),
+        p_leaf=np.where(answers.classified, leaf, answers.p_leaf),
+    )
+
+
+def choose(
+    cascade: Path, answers: Answers, temperatures: tuple[float, float], promise: Promise
+) -> Report:
+    """Choose the thresholds, on the items that no temperature was fitted to.
 
     Args:
         cascade: The cascade folder.
-        evaluation: Folder of the answers.
-        target_accuracy: Share of the accepted items that must be right.
-        error_probability: Probability with which a threshold may break its promise.
-        per_department: Let `hlm predict` use the departments' own thresholds.
+        answers: Its answers with the temperatures.
+        temperatures: Of departments and leaves.
+        promise: What the thresholds have to keep.
 
     Raises:
-        UserError: If there are no answers, or the numbers are no probabilities.
+        UserError: If the target or the probability is no share.
     """
     hierarchy = Hierarchy.from_parquet(cascade / "hierarchy.parquet")
-    answers = pa.concat_tables(map(pq.read_table, sorted(evaluation.glob("part-*.parquet"))))
-    if len(answers) == 0:
-        raise UserError(f"{evaluation}: no labelled item; a calibration needs some")
-    department_right, leaf_right = _correct(answers, hierarchy)
-    weight = answers["weight"].to_numpy().astype(np.float64)
-    logits = [_logit(answers[name].to_numpy()) for name in ("p_department", "p_leaf")]
-    answered = answers["leaf"].to_numpy() >= 0
-    # The shares that answer in place of a classifier have no temperature.
-    models = [entry.node for entry in read_cascade(cascade).departments if entry.status == "model"]
-    classified = answered & np.isin(answers["department"].to_numpy(), models)
-    tuning = tuning_items(len(answers), min(0.2, FEW_TUNING_ITEMS / len(answers)))
-    routed = tuning & classified & department_right
-    temperatures = (
-        fit_temperature(logits[0][tuning], department_right[tuning], weight[tuning]),
-        fit_temperature(logits[1][routed], leaf_right[routed], weight[routed]),
-    )
-    p_department = _sigmoid(logits[0] / temperatures[0])
-    p_leaf = np.where(
-        classified, _sigmoid(logits[1] / temperatures[1]), answers["p_leaf"].to_numpy()
-    )
-    kept = ~tuning
-    items = ValidationItems(
-        answers["department"].to_numpy().astype(np.int64)[kept],
-        answers["leaf"].to_numpy().astype(np.int64)[kept],
-        department_right[kept],
-        leaf_right[kept],
-        p_department[kept],
-        np.where(answered, p_department * p_leaf, 0.0)[kept],
-        weight[kept],
-    )
+    kept = ~answers.tuning
+    items = _items(answers, kept)
     departments = range(hierarchy.level_sizes[0])
     try:
         thresholds = choose_thresholds(
-            items,
-            departments,
-            target_accuracy,
-            error_probability,
+            items, departments, promise.target_accuracy, promise.error_probability
         )
     except ValueError as error:
         raise UserError(str(error)) from error
     calibration = Calibration(
-        temperatures[0],
-        temperatures[1],
-        target_accuracy,
-        error_probability,
-        thresholds.overall.leaf.threshold,
-        thresholds.overall.department.threshold,
-        per_department,
-        {str(node): pair.leaf.threshold for node, pair in thresholds.by_department.items()},
+        department_temperature=temperatures[0],
+        leaf_temperature=temperatures[1],
+        target_accuracy=promise.target_accuracy,
+        error_probability=promise.error_probability,
+        top_departments=promise.top_departments,
+        leaf_threshold=thresholds.overall.leaf.threshold,
+        department_threshold=thresholds.overall.department.threshold,
+        per_department=promise.per_department,
+        departments={
+            str(node): pair.leaf.threshold for node, pair in thresholds.by_department.items()
+        },
     )
     names = dict(enumerate(hierarchy.paths[: hierarchy.level_sizes[0]]))
-    return Report(calibration, thresholds, names, int(tuning.sum()), int(kept.sum()))
+    return Report(calibration, thresholds, names, int((~kept).sum()), int(kept.sum()))
+
+
+def _items(answers: Answers, kept: NDArray[np.bool_]) -> ValidationItems:
+    confidence = np.where(answers.leaf >= 0, answers.p_department * answers.p_leaf, 0.0)
+    return ValidationItems(
+        answers.department[kept],
+        answers.leaf[kept],
+        answers.department_right[kept],
+        answers.leaf_right[kept],
+        answers.p_department[kept],
+        confidence[kept],
+        answers.weight[kept],
+    )
 
 
 def _correct(
@@ -137,9 +208,9 @@ def _correct(
     return found[0], found[1]
 
 
-def _logit(probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
+def _logit(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
     """Float32 probabilities round to 0 and 1; their logits end at about -103 and 17."""
-    p = np.clip(probabilities.astype(np.float64), 1e-45, 1 - 2.0**-25)
+    p = np.clip(probabilities, 1e-45, 1 - 2.0**-25)
     return np.log(p) - np.log1p(-p)
 
 

@@ -96,6 +96,16 @@ class Cascade(LightningModule):
             raise UserError(
                 f"{self.folder}: calibration.json is of another cascade; run `hlm calibrate` again"
             )
+        if (
+            calibrated
+            and calibration.target_accuracy
+            and (calibration.top_departments != top_departments)
+        ):
+            raise UserError(
+                f"{self.folder}: calibrated for top_departments {calibration.top_departments}, not "
+                f"{top_departments}; run `hlm calibrate` with --top_departments, or set "
+                "model.calibrated: false"
+            )
         self.thresholds = Thresholds(calibration, num_departments)
         self.departments = load_network(
             self.folder / self.info.checkpoint, self.info.tree, self.info.tokenizer

@@ -55,10 +55,10 @@ class LeafModels:
         if department in self._resident:
             self._resident.move_to_end(department)
             return self._resident[department]
-        network = load_network(
-            self.folder / entry.checkpoint, self.info.tree, self.info.tokenizer, entry.path
-        )
-        self._make_room(network.num_bytes)
+        file = self.folder / entry.checkpoint
+        # Its size is that of the weights and a little more.
+        self._make_room(file.stat().st_size if file.is_file() else 0)
+        network = load_network(file, self.info.tree, self.info.tokenizer, entry.path)
         self._resident[department] = network.to(device)
         self.loads += 1
         return network

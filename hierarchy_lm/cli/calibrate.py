@@ -3,8 +3,14 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from hierarchy_lm.cascade_folder import CALIBRATION
-from hierarchy_lm.classification.calibration import Report, calibrate_answers
+from hierarchy_lm.cascade_folder import CALIBRATION, Calibration
+from hierarchy_lm.classification.calibration import (
+    Promise,
+    choose,
+    fit_temperatures,
+    read_answers,
+    scale,
+)
 from hierarchy_lm.classification.evaluation import evaluation_folder
 from hierarchy_lm.cli.evaluate import evaluate_cascade
 from hierarchy_lm.dataset import write_json
@@ -33,28 +39,29 @@ def calibrate(
         error_probability: Probability with which a threshold may break its promise.
         per_department: Use a threshold per predicted department, each with a promise of its own,
             instead of one for all items.
-        top_departments: As `hlm predict` will use it.
+        top_departments: How many departments `hlm predict` will ask for leaves.
         label_column: ``true_node_ids`` calibrates a generated catalogue against the truth.
 
     Raises:
         UserError: If the cascade or the dataset is missing or the split is empty.
     """
     folder = Path(cascade)
-    evaluate_cascade(
-        folder,
-        dataset,
-        [
-            "--model.calibrated=false",
-            f"--model.top_departments={top_departments}",
-            f"--data.label_column={label_column}",
-        ],
-    )
-    report: Report = calibrate_answers(
-        folder,
-        evaluation_folder(folder, "validation"),
-        target_accuracy,
-        error_probability,
-        per_department,
-    )
+    evaluation = evaluation_folder(folder, "validation")
+    arguments = [
+        f"--model.top_departments={top_departments}",
+        f"--data.label_column={label_column}",
+    ]
+    evaluate_cascade(folder, dataset, ["--model.calibrated=false", *arguments])
+    answers = read_answers(folder, evaluation)
+    temperatures = fit_temperatures(answers)
+    if top_departments == 1:
+        answers = scale(answers, temperatures)
+    else:  # temperatures may make another department's leaf the best
+        found = Calibration(*temperatures, top_departments=top_departments)
+        write_json(folder / CALIBRATION, asdict(found))
+        evaluate_cascade(folder, dataset, arguments)
+        answers = read_answers(folder, evaluation)
+    promise = Promise(target_accuracy, error_probability, per_department, top_departments)
+    report = choose(folder, answers, temperatures, promise)
     write_json(folder / CALIBRATION, asdict(report.calibration))
     print_calibration(report)

@@ -9,7 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from hierarchy_lm.calibration import tuning_items
-from hierarchy_lm.classification.calibration import calibrate_answers
+from hierarchy_lm.classification.calibration import (
+    Promise,
+    choose,
+    fit_temperatures,
+    read_answers,
+    scale,
+)
 from hierarchy_lm.classification.evaluation import SCHEMA
 from hierarchy_lm.errors import UserError
 
@@ -202,6 +208,12 @@ def made_up(count, seed=0):
     return rows
 
 
+def calibrate_answers(cascade, evaluation, *promise):
+    answers = read_answers(cascade, evaluation)
+    temperatures = fit_temperatures(answers)
+    return choose(cascade, scale(answers, temperatures), temperatures, Promise(*promise))
+
+
 def test_temperatures_undo_what_was_made_up_and_promises_hold(trained_cascade, tmp_path):
     rows = made_up(6000)
     report = calibrate_answers(
@@ -273,3 +285,26 @@ def test_answers_without_any_leaf(trained_cascade, tmp_path):
     assert report.calibration.leaf_threshold is None
     assert report.thresholds.overall.leaf.reason == "no items"
     assert report.calibration.department_threshold is not None
+
+
+def test_a_beam_is_calibrated_on_the_answers_that_predict_gives(hlm, cascade, shop, trainer):
+    """With temperatures another department's leaf may be the best."""
+    beam = "--model.top_departments=3"
+    status, _, err = hlm("calibrate", cascade, shop, "--top_departments=3")
+    assert status == 0, err
+    assert stored(cascade)["top_departments"] == 3
+    run = trainer("predict", beam, "--data.predict_split=validation")
+    predicted = {
+        row["item_id"]: row["confidence"]
+        for row in pq.read_table(run / "predictions" / "part-00000.parquet").to_pylist()
+    }
+    kept = pq.read_table(cascade / "evaluation" / "validation" / "part-00000.parquet").to_pylist()
+    assert len(kept) > 20
+    for row in kept:
+        assert predicted[row["item_id"]] == pytest.approx(row["confidence"], abs=1e-6)
+    cascade_yaml = ROOT / "experiments" / "cascade.yaml"
+    refused = hlm(
+        *("predict", "--config", cascade_yaml, f"--model.cascade={cascade}"),
+        f"--data.dataset={shop}",
+    )
+    assert_refused(refused, "top_departments 3", "hlm calibrate")
