@@ -5,6 +5,8 @@ from pathlib import Path
 import torch
 from lightning.pytorch import Callback
 
+from hierarchy_lm.nn.norm import SyncedBatchNorm
+
 
 class Probe(Callback):
     def __init__(self, folder: str) -> None:
@@ -14,6 +16,9 @@ class Probe(Callback):
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         pl_module.eval()  # no dropout: its masks differ between one rank and two
+        for module in pl_module.modules():
+            if isinstance(module, SyncedBatchNorm):
+                module.train()
         if batch.loss_scale > 0:
             self.rows += batch.rows.tolist()
 

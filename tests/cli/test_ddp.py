@@ -28,9 +28,9 @@ def run(*args):
     assert process.returncode == 0, out
 
 
-def options(catalogue, world_size):
+def options(catalogue, world_size, experiment="sst"):
     return [
-        *("--config", EXPERIMENTS / "sst.yaml", *TINY, "--trainer.accelerator=cpu"),
+        *("--config", EXPERIMENTS / f"{experiment}.yaml", *TINY, "--trainer.accelerator=cpu"),
         *RANKS[world_size],
         f"--data.dataset={catalogue}",
     ]
@@ -39,12 +39,22 @@ def options(catalogue, world_size):
 @pytest.fixture(scope="module")
 def fitted(catalogue, tmp_path_factory):
     """Folders of a one-rank and a two-rank run of one epoch, with what each rank saw."""
+    return fit_on_ranks("sst", catalogue, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def fitted_classifier(catalogue, tmp_path_factory):
+    """The same of a department classifier, whose head normalises over the batch."""
+    return fit_on_ranks("department", catalogue, tmp_path_factory)
+
+
+def fit_on_ranks(experiment, catalogue, tmp_path_factory):
     folders = {}
     for world_size in RANKS:
         folder = tmp_path_factory.mktemp("ddp") / str(world_size)
         run(
             "fit",
-            *options(catalogue, world_size),
+            *options(catalogue, world_size, experiment),
             "--trainer.precision=64-true",  # so that only a wrong weighting can make a difference
             "--trainer.callbacks+=ddp_probe.Probe",
             f"--trainer.callbacks.folder={folder}",
@@ -74,6 +84,22 @@ def test_gradient_of_two_ranks_is_that_of_one(fitted):
     assert one.keys() == two.keys()
     for name, gradient in one.items():
         assert torch.allclose(gradient, two[name], rtol=0, atol=1e-9), name
+
+
+def test_a_classifier_of_two_ranks_learns_what_one_does(fitted_classifier):
+    one, two = (seen(fitted_classifier[ranks], 0)["gradients"] for ranks in RANKS)
+    assert "head.norm.weight" in one
+    assert one.keys() == two.keys()
+    for name, gradient in one.items():
+        assert torch.allclose(gradient, two[name], rtol=0, atol=1e-9), name
+    states = [
+        torch.load(
+            fitted_classifier[ranks] / "version_0" / "checkpoints" / "last.ckpt", weights_only=True
+        )["state_dict"]
+        for ranks in RANKS
+    ]
+    for name, value in states[0].items():
+        assert torch.allclose(value, states[1][name], rtol=0, atol=1e-6), name
 
 
 def test_scores_and_predictions_do_not_depend_on_ranks(fitted, catalogue, tmp_path):
