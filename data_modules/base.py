@@ -27,7 +27,7 @@ from hierarchy_lm.hierarchy import Hierarchy
 from hierarchy_lm.text import TextOptions
 from hierarchy_lm.vocabulary import load_vocabulary
 
-Split = Literal["train", "validation", "test"]
+Split = Literal["train", "validation", "test", "all"]
 STAGE_SPLITS: dict[str, list[Split]] = {
     "fit": ["train", "validation"],
     "validate": ["validation"],
@@ -117,9 +117,10 @@ class TokenDataModule(LightningDataModule):
     def _spec(self, split: Split, folder: Path) -> CacheSpec:
         source = self._source(split)
         weighted = "weight" in source.schema.names
+        pattern = "*" if split == "all" else split
         columns = read_columns(self.text, source.pair, source.label_column, weighted)
         return CacheSpec(
-            shards=tuple(find_shards(folder, split, source.schema, columns)),
+            shards=tuple(find_shards(folder, pattern, source.schema, columns)),
             vocabulary=self.vocabulary,
             text=self.text,
             pair=source.pair,
@@ -205,4 +206,10 @@ class TokenDataModule(LightningDataModule):
         return self.stores[split or self.predict_split].item_ids(rows)
 
     def _evaluation(self, split: Split, rows: NDArray[np.int64]) -> DataLoader[ProductBatch]:
-        return self._loader(split, rows, EvaluationBatches(self._plan(split, rows), self._rank))
+        plan = self._plan(split, rows)
+        if plan.most_rows < plan.world_size:  # a rank without a batch would not meet the others
+            raise UserError(
+                f"{self.source.folder}: a batch of the {split} split has {plan.most_rows} rows at "
+                f"most, too few for {plan.world_size} processes; use --trainer.devices 1"
+            )
+        return self._loader(split, rows, EvaluationBatches(plan, self._rank))

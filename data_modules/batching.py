@@ -77,6 +77,11 @@ class BatchPlan:
     def __len__(self) -> int:
         return len(self._bounds) - 1
 
+    @property
+    def most_rows(self) -> int:
+        """Rows of the largest global batch; a rank beyond them never gets any."""
+        return int(np.diff(self._bounds).max(initial=0))
+
     def epoch(self, number: int) -> Iterator[NDArray[np.int64]]:
         """Global batches of an epoch, shuffled."""
         random = np.random.default_rng([self.options.seed, number])

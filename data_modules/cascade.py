@@ -22,7 +22,7 @@ class CascadeDataModule(TokenDataModule):
         label_column: ``true_node_ids`` evaluates a generated catalogue against the truth.
         num_workers: Loader processes; the token cache rarely needs any.
         cache_dir: Where the token cache goes; by default ``.cache`` in the dataset folder.
-        predict_split: The split that ``hlm predict`` reads.
+        predict_split: The split that ``hlm predict`` reads, or ``all``.
     """
 
     def __init__(

@@ -209,7 +209,7 @@ class DepartmentDataModule(ClassifierDataModule):
         label_column: ``true_node_ids`` evaluates a generated catalogue against the truth.
         num_workers: Loader processes; the token cache rarely needs any.
         cache_dir: Where the token cache goes; by default ``.cache`` in the dataset folder.
-        predict_split: The split that ``hlm predict`` reads.
+        predict_split: The split that ``hlm predict`` reads, or ``all``.
     """
 
     def __init__(
@@ -258,7 +258,7 @@ class LeafDataModule(ClassifierDataModule):
         label_column: ``true_node_ids`` evaluates a generated catalogue against the truth.
         num_workers: Loader processes; the token cache rarely needs any.
         cache_dir: Where the token cache goes; by default ``.cache`` in the dataset folder.
-        predict_split: The split that ``hlm predict`` reads.
+        predict_split: The split that ``hlm predict`` reads, or ``all``.
     """
 
     def __init__(

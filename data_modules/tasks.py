@@ -21,7 +21,7 @@ class TaskDataModule(TokenDataModule):
         batch: Size of a batch.
         num_workers: Loader processes; the token cache rarely needs any.
         cache_dir: Where the token cache goes; by default ``.cache`` in the dataset folder.
-        predict_split: The split that ``hlm predict`` reads.
+        predict_split: The split that ``hlm predict`` reads, or ``all``.
     """
 
     def __init__(
