@@ -47,6 +47,35 @@ def test_print_config_round_trips(experiment, hlm, tmp_path):
     assert yaml.safe_load(second) == yaml.safe_load(first)
 
 
+LAYERS = sorted([*EXPERIMENTS.glob("scale/*.yaml"), *EXPERIMENTS.glob("baselines/*.yaml")])
+
+
+@pytest.mark.parametrize("stage", ["department", "leaf"])
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda path: path.stem)
+def test_layer_changes_what_it_names_and_leaves_the_rest(layer, stage, hlm):
+    """It holds no class, so that both stages can take it."""
+    printed = []
+    for layers in ([], ["--config", layer]):
+        arguments = ["--config", SHIPPED[stage], *layers, "--model.backbone.pretrained=none"]
+        status, out, err = hlm("fit", *arguments, "--print_config")
+        assert status == 0, err
+        printed.append(flat(yaml.safe_load(out)))
+    before, after = printed
+    named = flat(yaml.safe_load(layer.read_text())) | {
+        "model.init_args.backbone.pretrained": "none"
+    }
+    assert before | named == after
+
+
+def flat(config, prefix=""):
+    if not isinstance(config, dict):
+        return {prefix.removesuffix("."): config}
+    found = {}
+    for key, value in config.items():
+        found |= flat(value, f"{prefix}{key}.")
+    return found
+
+
 @pytest.mark.slow
 def test_whole_cascade(hlm, shop, tmp_path):
     output = tmp_path / "dhpc"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from data_modules.batching import BatchOptions
+from data_modules.batching import BatchOptions, BatchPlan
 from data_modules.datasets import dataset_path, find_dataset
 from data_modules.products import ProductDataModule
 from data_modules.tasks import TaskDataModule
@@ -14,6 +14,7 @@ from hierarchy_lm.text import TextOptions
 SPLITS = ("train", "validation", "test")
 TEXT = TextOptions(max_length=16)
 ROWS = [{"title": f"red shoe {n}", "node_ids": [n % 8] if n % 5 else []} for n in range(40)]
+LENGTHS, FEW = np.array([4, 5]), BatchOptions(tokens=80)
 
 
 @pytest.fixture
@@ -51,6 +52,30 @@ def test_prediction_covers_every_row(products):
     rows = rows_of(products.predict_dataloader())
     assert sorted(rows) == list(range(40))
     assert products.item_ids(np.array([3, 1])).to_pylist() == ["item-3", "item-1"]
+
+
+def test_prediction_of_all_splits_covers_every_row_of_each(products):
+    module = ProductDataModule(
+        str(products.source.folder.parent),
+        products.vocabulary.source,
+        TEXT,
+        BatchOptions(tokens=80),
+        predict_split="all",
+    )
+    module.setup("predict")
+    rows = rows_of(module.predict_dataloader())
+    assert sorted(rows) == list(range(3 * 40))
+    expected = sorted(f"item-{n}" for n in range(40) for _ in SPLITS)
+    assert sorted(module.item_ids(np.array(rows)).to_pylist()) == expected
+
+
+def test_more_processes_than_rows_are_refused_on_all_of_them(products, monkeypatch):
+    """A rank without a batch would not come to where the others wait for it."""
+    products.setup("predict")
+    monkeypatch.setattr(products, "_plan", lambda split, rows: BatchPlan(LENGTHS, FEW, 3))
+    message = refusal(products.predict_dataloader)
+    assert "2 rows at most" in message
+    assert "3 processes" in message
 
 
 def test_targets_are_closed_under_ancestors(products):
