@@ -1,7 +1,7 @@
 """`hlm fit-cascade`: the department classifier and all leaf classifiers of a dataset."""
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,16 +12,24 @@ from rich.console import Console
 
 from data_modules.datasets import find_dataset
 from data_modules.departments import count_items
-from hierarchy_lm.cascade_folder import CALIBRATION, CascadeInfo, DepartmentEntry, write_cascade
+from hierarchy_lm.cascade_folder import (
+    CALIBRATION,
+    CascadeInfo,
+    DepartmentEntry,
+    read_cascade,
+    write_cascade,
+)
 from hierarchy_lm.cli.departments import plan_departments, print_ranking
 from hierarchy_lm.cli.stage_options import (
     CascadeOptions,
+    check_fits,
     check_stages,
+    check_tokenizer,
     department_stage,
     leaf_stages,
 )
 from hierarchy_lm.cli.stages import Stage, train_department_stage, train_leaf_stages
-from hierarchy_lm.cli.workers import sigterm_raises
+from hierarchy_lm.cli.workers import Outcome, sigterm_raises
 from hierarchy_lm.dataset import read_dataset
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.hierarchy import Hierarchy
@@ -49,7 +57,8 @@ def fit_cascade(
         department: The `hlm fit` configuration of the department classifier.
         leaf: That of the leaf classifiers; dataset and department are filled in.
         output: The cascade folder.
-        departments: Train just these again, by name; the others are left alone.
+        departments: Train just these again, by name; the others are left as they are, whatever the
+            options and labels that they were trained with.
         min_items: A department with fewer training items gets no model: the shares of its leaves
             among them answer.
         leaf_from_department: Start the leaf classifiers from the encoder of the department
@@ -76,7 +85,7 @@ def fit_cascade(
         list(extra),
     )
     hierarchy = Hierarchy.from_parquet(folder / "hierarchy.parquet")
-    text = check_stages(
+    texts = check_stages(
         options.department, options.leaf, dataset, leaf_from_department, options.extra
     )
     items = count_items(folder, hierarchy)
@@ -85,10 +94,13 @@ def fit_cascade(
     entries = {entry.node: entry for entry in plan}
     chosen = _chosen(hierarchy, entries, departments)
     with _alone(options.output), sigterm_raises():
+        before = _read_before(options.output)
         first = department_stage(options)
-        stages = leaf_stages(options, entries.values())
-        for stage in [first, *(stage for node, stage in stages.items() if node not in chosen)]:
-            stage.is_done()  # trained with other options: said before anything is written
+        stages = leaf_stages(options, plan)
+        joined = before if chosen else None
+        if joined is not None:
+            check_fits(options.output, joined, hierarchy.fingerprint, texts)
+        _check_stages_there(first, stages, chosen, strictly=joined is None)
         shutil.copy(folder / "hierarchy.parquet", options.output / "hierarchy.parquet")
         if not first.is_done():
             (options.output / CALIBRATION).unlink(missing_ok=True)
@@ -96,23 +108,82 @@ def fit_cascade(
         info = CascadeInfo(
             tree=hierarchy.fingerprint,
             tokenizer=first.tokenizer_fingerprint(),
-            text=text,
+            text=texts.options,
             checkpoint=first.checkpoint.relative_to(options.output).as_posix(),
-            departments=list(entries.values()),
+            departments=_planned(options.output, plan, joined, chosen),
         )
+        if joined is not None:
+            check_tokenizer(info.tokenizer, joined.tokenizer)
         first.copy_tokenizer(options.output / "tokenizer")
         if leaf_from_department:
             first.export_encoder()
-        info = _train_leaves(options, info, stages, chosen, jobs, console)
+        failures = _train_leaves(options, info, before, stages, chosen, jobs, console)
+        failed = _failure_line(options.output, failures, len(plan))
         if evaluate:
-            print_ranking(options.output, dataset, console)
-    failed = [entry for entry in info.departments if entry.status == "failed"]
+            _evaluate(options.output, dataset, failed, console)
     if failed:
-        raise UserError(
-            f"{len(failed)} of {len(entries)} departments failed, the first is '{failed[0].path}': "
-            f"{failed[0].reason}; the cascade backs off to the department there, run the command "
-            "again to train them"
-        )
+        raise UserError(failed)
+
+
+def _evaluate(output: Path, dataset: str, failed: str, console: Console) -> None:
+    """Run the cascade; its own failure must not hide that departments failed."""
+    try:
+        print_ranking(output, dataset, console)
+    except Exception:
+        if failed:
+            console.print(failed, markup=False, highlight=False)
+        raise
+
+
+def _failure_line(output: Path, failures: Mapping[int, str], total: int) -> str:
+    """One line about the departments that failed; empty if there is none."""
+    if not failures:
+        return ""
+    entries = {entry.node: entry for entry in read_cascade(output).departments}
+    node, reason = next(iter(failures.items()))
+    answer = (
+        "the classifier from before answers there"
+        if entries[node].status == "model"
+        else "the cascade backs off to the department there"
+    )
+    return (
+        f"{len(failures)} of {total} departments failed, the first is '{entries[node].path}': "
+        f"{reason}; {answer}, run the command again to train them"
+    )
+
+
+def _check_stages_there(
+    first: Stage, stages: Mapping[int, Stage], chosen: set[int], *, strictly: bool
+) -> None:
+    """Refuse classifiers of other options, before anything is written."""
+    if strictly or not first.is_done():
+        first.check()
+    if strictly:
+        for node, stage in stages.items():
+            if node not in chosen:
+                stage.check()
+
+
+def _read_before(output: Path) -> CascadeInfo | None:
+    """What the folder holds; a damaged ``cascade.json`` is written anew."""
+    try:
+        return read_cascade(output)
+    except UserError:
+        return None
+
+
+def _planned(
+    output: Path, plan: Sequence[DepartmentEntry], joined: CascadeInfo | None, chosen: set[int]
+) -> list[DepartmentEntry]:
+    """The plan; in a cascade that is joined, the others that answer stay as they are."""
+    kept = {
+        entry.node: entry
+        for entry in (joined.departments if joined else [])
+        if entry.node not in chosen
+        and entry.status not in ("failed", "pending")
+        and (entry.checkpoint is None or (output / entry.checkpoint).is_file())
+    }
+    return [kept.get(entry.node, entry) for entry in plan]
 
 
 def _chosen(
@@ -130,57 +201,108 @@ def _chosen(
 @contextmanager
 def _alone(output: Path) -> Iterator[None]:
     """Two commands would train the same classifiers into the same folders."""
+    lock = FileLock(output / ".lock", timeout=0)
     try:
         output.mkdir(parents=True, exist_ok=True)
-        with FileLock(output / ".lock", timeout=0):
-            yield
+        lock.acquire()
     except Timeout as error:
         raise UserError(f"{output}: another `hlm fit-cascade` is at work there") from error
-    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+    except OSError as error:
         raise UserError(f"{output}: cannot write there ({error.strerror})") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _train_leaves(
     options: CascadeOptions,
     info: CascadeInfo,
+    before: CascadeInfo | None,
     stages: Mapping[int, Stage],
     chosen: set[int],
     jobs: int | None,
     console: Console,
-) -> CascadeInfo:
-    """Train what the plan calls models; ``cascade.json`` is true after each of them."""
+) -> dict[int, str]:
+    """Train what the plan calls models; ``cascade.json`` is true after each of them.
+
+    Returns:
+        Why departments failed, by node.
+    """
     entries = {entry.node: entry for entry in info.departments}
-    for node in chosen:
-        stages[node].forget()
+    failures: dict[int, str] = {}
+    to_train = _begin(options.output, entries, stages, chosen)
 
-    def write() -> CascadeInfo:
-        found = replace(info, departments=list(entries.values()))
-        write_cascade(options.output, found)
-        return found
+    def write() -> None:
+        write_cascade(options.output, replace(info, departments=list(entries.values())))
 
-    def finished(node: int, reason: str) -> None:
-        entries[node] = _trained(entries[node], stages[node], options.output, reason)
+    def conclude(node: int, outcome: Outcome) -> str:
+        reason = _keep(options.output, stages[node], outcome, info.tokenizer)
+        if reason:
+            failures[node] = reason
+        if stages[node].is_done():
+            entries[node] = _trained(entries[node], stages[node], options.output)
+        else:
+            entries[node] = replace(entries[node], status="failed", reason=reason)
         write()
+        return reason
 
+    if before is None or _answers(before.departments) != _answers(entries.values()):
+        (options.output / CALIBRATION).unlink(missing_ok=True)
+    write()
+    for stage in to_train.values():
+        if stage.is_interrupted() and not stage.can_resume():
+            console.print(f"{stage.root.name}: from the start, the run there had other options")
+    sizes = {node: entries[node].items for node in to_train}
+    train_leaf_stages(to_train, sizes, jobs, conclude, console)
+    return failures
+
+
+def _begin(
+    output: Path,
+    entries: dict[int, DepartmentEntry],
+    stages: Mapping[int, Stage],
+    chosen: set[int],
+) -> dict[int, Stage]:
+    """Enter the classifiers that are there. Returns those to train."""
     to_train = {}
     for node, stage in stages.items():
+        mine = node in chosen or not chosen
+        if not mine and entries[node].status not in ("model", "pending"):
+            continue  # left as it is, though it has items enough by now
         if stage.is_done():
-            entries[node] = _trained(entries[node], stage, options.output, "")
-        elif chosen and node not in chosen:
+            entries[node] = _trained(entries[node], stage, output)
+        elif not mine and entries[node].status == "pending":
             entries[node] = replace(entries[node], reason="not trained yet")
-        else:
+        if node in chosen or (mine and not stage.is_done()):
             to_train[node] = stage
-    write()
-    if to_train:
-        # A threshold promises nothing about other models than those it was chosen on.
-        (options.output / CALIBRATION).unlink(missing_ok=True)
-    sizes = {node: entries[node].items for node in to_train}
-    train_leaf_stages(to_train, sizes, jobs, finished, console)
-    return write()
+    return to_train
 
 
-def _trained(entry: DepartmentEntry, stage: Stage, output: Path, reason: str) -> DepartmentEntry:
-    if reason:
-        return replace(entry, status="failed", reason=reason)
-    checkpoint = stage.checkpoint.relative_to(output).as_posix()
-    return replace(entry, status="model", checkpoint=checkpoint, metrics=stage.metrics())
+def _answers(entries: Iterable[DepartmentEntry]) -> list[tuple[str | None, Mapping[str, float]]]:
+    """What answers in each department; thresholds promise nothing about anything else."""
+    return [(entry.checkpoint, entry.prior) for entry in entries]
+
+
+def _keep(output: Path, stage: Stage, outcome: Outcome, tokenizer: str) -> str:
+    """Let what was trained answer. Returns why it does not, else an empty string."""
+    if outcome.status:
+        return outcome.reason or f"status {outcome.status}"
+    try:
+        check_tokenizer(stage.trained_tokenizer(), tokenizer)
+        (output / CALIBRATION).unlink(missing_ok=True)  # was of the classifier before
+        stage.finish(outcome.seconds)
+    except (UserError, OSError) as error:
+        return " ".join(str(error).split())
+    return ""
+
+
+def _trained(entry: DepartmentEntry, stage: Stage, output: Path) -> DepartmentEntry:
+    return replace(
+        entry,
+        status="model",
+        checkpoint=stage.checkpoint.relative_to(output).as_posix(),
+        prior={},
+        reason="",
+        metrics=stage.metrics(),
+    )

@@ -1,14 +1,21 @@
 """The options of a cascade's classifiers: what each has of its own, what all have in common."""
 
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from hierarchy_lm.cascade_folder import DepartmentEntry
+import yaml
+
+from hierarchy_lm.cascade_folder import CascadeInfo, DepartmentEntry
 from hierarchy_lm.cli.stages import Stage
 from hierarchy_lm.errors import UserError
+from hierarchy_lm.vocabulary import load_vocabulary
+
+# Where a classifier is trained, not what it is; the stage's own options replace the folder.
+PLACES = ("accelerator", "devices", "default_root_dir")
 
 
 @dataclass(frozen=True)
@@ -64,13 +71,34 @@ def _stage(
         **model,
     }
     identity = {
-        "config": config.read_text(encoding="utf-8"),
-        "extra": options.extra,
+        "config": _deciding_options(config),
+        "extra": _deciding_arguments(options.extra),
         "dataset": options.fingerprint,
         "from_department": bool(model),
         **data,
     }
     return Stage(root, config, options.extra, own, identity)
+
+
+def _deciding_options(config: Path) -> Any:  # noqa: ANN401  (the content of a YAML file)
+    """What the configuration says, whatever its comments, without the places."""
+    content = yaml.safe_load(config.read_text(encoding="utf-8"))
+    for place in PLACES:
+        (content.get("trainer") or {}).pop(place, None)
+    return json.loads(json.dumps(content, default=str))  # as it will be read back
+
+
+def _deciding_arguments(extra: list[str]) -> list[str]:
+    """The arguments without the places, which may be one argument or two."""
+    kept, places = [], [f"--trainer.{place}" for place in PLACES]
+    arguments = iter(extra)
+    for argument in arguments:
+        name, equals, _ = argument.partition("=")
+        if name not in places:
+            kept.append(argument)
+        elif not equals:
+            next(arguments, None)
+    return kept
 
 
 def _slug(entry: DepartmentEntry) -> str:
@@ -79,13 +107,23 @@ def _slug(entry: DepartmentEntry) -> str:
     return f"{entry.node:03d}_{readable}"
 
 
+class Texts(NamedTuple):
+    """How the classifiers read an item.
+
+    Attributes:
+        options: The text options, which are the same for all.
+        tokenizer: Folder or hub id of the leaf classifiers' own; None if they take the department
+            classifier's.
+    """
+
+    options: dict[str, Any]
+    tokenizer: str | None
+
+
 def check_stages(
     department: Path, leaf: Path, dataset: str, leaf_from_department: bool, extra: list[str]
-) -> dict[str, Any]:
+) -> Texts:
     """Parse both configurations before anything is trained.
-
-    Returns:
-        The text options, which are the same for all classifiers.
 
     Raises:
         UserError: If one is wrong, or the text options or tokenizers differ.
@@ -98,13 +136,48 @@ def check_stages(
         raise UserError(
             f"{department} and {leaf}: data.text differs; a cascade tokenises an item once"
         )
-    tokenizers = [parsed.data.init_args.tokenizer for parsed in (first, second)]
+    tokenizers = [str(parsed.data.init_args.tokenizer) for parsed in (first, second)]
     if not leaf_from_department and tokenizers[0] != tokenizers[1]:
         raise UserError(
             f"{department} and {leaf}: the backbones have different tokenizers; "
             "a cascade tokenises an item once"
         )
-    return texts[0]
+    return Texts(texts[0], None if leaf_from_department else tokenizers[1])
+
+
+def check_fits(output: Path, info: CascadeInfo, tree: str, texts: Texts) -> None:
+    """Refuse classifiers that could not work together with those of a cascade.
+
+    Args:
+        output: The cascade folder.
+        info: Its ``cascade.json``.
+        tree: Fingerprint of the dataset's tree.
+        texts: How the new classifiers would read an item.
+
+    Raises:
+        UserError: If the tree, the text options or the tokenizer are not the cascade's. A tokenizer
+            that is still to be trained is looked at after the training.
+    """
+    other = f"is not that of {output}; name another --output to train a whole cascade"
+    if tree != info.tree:
+        raise UserError(f"--departments: the dataset's tree {other}")
+    if json.loads(json.dumps(texts.options)) != info.text:
+        raise UserError(f"--departments: data.text {other}")
+    if texts.tokenizer and Path(texts.tokenizer).is_dir():
+        check_tokenizer(load_vocabulary(texts.tokenizer).fingerprint, info.tokenizer)
+
+
+def check_tokenizer(found: str, expected: str) -> None:
+    """Refuse a classifier with another tokenizer.
+
+    Raises:
+        UserError: If it is another.
+    """
+    if found != expected:
+        raise UserError(
+            "its tokenizer is not the cascade's, which tokenises an item once; use the backbone "
+            "and vocab_size that the cascade was trained with"
+        )
 
 
 def _parse(config: Path, arguments: list[str]) -> Any:  # noqa: ANN401  (a namespace of options)

@@ -22,6 +22,7 @@ from hierarchy_lm.export import export
 from hierarchy_lm.runs import TOKENIZER, find_checkpoint
 from hierarchy_lm.vocabulary import load_vocabulary
 
+DONE, STARTED = "done.json", "started.json"
 TRAINING_STATE = ("optimizer_states", "lr_schedulers", "loops", "callbacks")
 
 
@@ -35,7 +36,7 @@ class Stage:
         extra: Arguments of the user, on top of it.
         own: Options of this stage, on top of both. They go through a file: on a command line,
             ``Home: Garden`` would be a mapping.
-        identity: What makes it another classifier: all of the above but for paths.
+        identity: What makes it another classifier: all of the above but for paths and devices.
     """
 
     root: Path
@@ -50,36 +51,67 @@ class Stage:
         return self.root / "classifier.ckpt"
 
     def is_done(self) -> bool:
-        """Whether the classifier is there.
+        """Whether a finished classifier is there, of whatever options."""
+        return (self.root / DONE).is_file() and self.checkpoint.is_file()
+
+    def is_interrupted(self) -> bool:
+        """Whether there is an unfinished run, be it of a classifier that is to replace this one."""
+        return any(self.root.glob("**/checkpoints/last.ckpt"))
+
+    def can_resume(self) -> bool:
+        """Whether the unfinished run has this identity."""
+        return self.is_interrupted() and self._recorded(STARTED) == self.identity
+
+    def check(self) -> None:
+        """Refuse what cannot be skipped or resumed.
 
         Raises:
-            UserError: If it was trained with other options or on another dataset.
+            UserError: If the classifier or the unfinished run has another identity.
         """
-        record = self.root / "done.json"
-        if not record.is_file() or not self.checkpoint.is_file():
-            return False
-        found = json.loads(record.read_text(encoding="utf-8"))
-        if found["identity"] != self.identity:
+        if self.is_done():
+            if self._recorded(DONE) != self.identity:
+                raise UserError(
+                    f"{self.root}: trained with other options or on another dataset; name another "
+                    "--output, remove the folder to train again, or name --departments"
+                )
+        elif self.is_interrupted() and not self.can_resume():
             raise UserError(
-                f"{self.root}: trained with other options or on another dataset; name another "
-                "--output, or remove the folder to train again"
+                f"{self.root}: interrupted with other options or on another dataset; give those to "
+                "resume, or remove the folder to train from the start"
             )
-        return True
 
-    def forget(self) -> None:
-        """Remove all runs, to train from the start."""
-        shutil.rmtree(self.root, ignore_errors=True)
+    def _recorded(self, name: str) -> Any:  # noqa: ANN401  (what was written, or None)
+        file = self.root / name
+        if not file.is_file():
+            return None
+        return json.loads(file.read_text(encoding="utf-8")).get("identity")
 
     def prepare(self) -> list[str]:
-        """Write the stage's own options. Returns a command line that resumes if there is a run."""
+        """Write the stage's own options and identity; a run of another identity is dropped.
+
+        A finished classifier stays until :meth:`finish` replaces it.
+
+        Returns:
+            A command line that resumes if there is a run.
+        """
         self.root.mkdir(parents=True, exist_ok=True)
+        resume = self.can_resume()
+        if not resume:
+            self._drop_checkpoints()
+        write_json(self.root / STARTED, {"identity": dict(self.identity)})
         write_json(self.root / "own.json", self.own)
         argv = ["fit", "--config", str(self.config), *self.extra]
         argv += ["--config", str(self.root / "own.json")]
-        return [*argv, "--ckpt_path=last"] if self._interrupted() else argv
+        return [*argv, "--ckpt_path=last"] if resume else argv
 
-    def _interrupted(self) -> bool:
-        return any(self.root.glob("**/checkpoints/last.ckpt"))
+    def _drop_checkpoints(self) -> None:
+        for folder in self.root.glob("**/checkpoints"):
+            shutil.rmtree(folder)
+
+    def trained_tokenizer(self) -> str:
+        """Fingerprint of the tokenizer of the run that is to be kept."""
+        run = find_checkpoint("best", self.root).parent.parent
+        return load_vocabulary(str(run / TOKENIZER)).fingerprint
 
     def finish(self, seconds: float) -> None:
         """Keep the best weights and the records; drop what only a resume would need."""
@@ -87,6 +119,7 @@ class Stage:
         content = load_checkpoint(best)
         slim = {key: value for key, value in content.items() if key not in TRAINING_STATE}
         run = best.parent.parent
+        (self.root / DONE).unlink(missing_ok=True)  # never of another classifier than is there
         AtomicCheckpointIO().save_checkpoint(slim, self.checkpoint)
         shutil.copytree(run / TOKENIZER, self.root / TOKENIZER, dirs_exist_ok=True)
         record = {
@@ -95,13 +128,13 @@ class Stage:
             "seconds": round(seconds, 1),
             "metrics": _best_metrics(content, run),
         }
-        write_json(self.root / "done.json", record)
-        for folder in self.root.glob("**/checkpoints"):
-            shutil.rmtree(folder)
+        write_json(self.root / DONE, record)
+        self._drop_checkpoints()
+        (self.root / STARTED).unlink(missing_ok=True)
 
     def metrics(self) -> dict[str, float]:
         """Validation metrics of the finished classifier."""
-        record = json.loads((self.root / "done.json").read_text(encoding="utf-8"))
+        record = json.loads((self.root / DONE).read_text(encoding="utf-8"))
         return dict(record["metrics"])
 
     def tokenizer_fingerprint(self) -> str:
@@ -159,7 +192,7 @@ def train_leaf_stages(
     stages: Mapping[int, Stage],
     sizes: Mapping[int, int],
     jobs: int | None,
-    finished: Callable[[int, str], None],
+    conclude: Callable[[int, Outcome], str],
     console: Console,
 ) -> None:
     """Train leaf classifiers side by side, the largest first.
@@ -168,7 +201,8 @@ def train_leaf_stages(
         stages: Classifier of each department's node.
         sizes: Training items of each.
         jobs: How many at a time.
-        finished: Called with the node and an empty string, or the reason of a failure.
+        conclude: Called with the node and how its training ended; keeps what was trained and
+            returns an empty string, or the reason of a failure.
         console: Where progress is shown.
     """
     if not stages:
@@ -186,8 +220,7 @@ def train_leaf_stages(
 
         def report(job: Job, outcome: Outcome) -> None:
             node = by_name[job.name]
-            reason = _conclude(stages[node], outcome)
-            finished(node, reason)
+            reason = conclude(node, outcome)
             progress.advance(task)
             progress.console.print(_line(stages[node], reason), highlight=False)
 
@@ -200,17 +233,6 @@ def train_leaf_stages(
             except OSError as error:
                 report(Job(str(root), [], root), Outcome(2, str(error), 0.0))
         run_jobs(to_run, _devices(jobs), report)
-
-
-def _conclude(stage: Stage, outcome: Outcome) -> str:
-    """Keep what was trained. Returns why there is nothing, else an empty string."""
-    if outcome.status:
-        return outcome.reason or f"status {outcome.status}"
-    try:
-        stage.finish(outcome.seconds)
-    except (UserError, OSError) as error:
-        return " ".join(str(error).split())
-    return ""
 
 
 def _line(stage: Stage, reason: str) -> str:

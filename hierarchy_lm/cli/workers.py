@@ -1,4 +1,4 @@
-"""Processes that run one training after another, side by side; one that dies is replaced."""
+"""Processes that run one training after another, side by side; one that fails is replaced."""
 
 import multiprocessing
 import os
@@ -160,9 +160,10 @@ class _Slot:
         try:
             self.connection.send(job)
             status, reason = self.connection.recv()
-            if status == 143:
-                self.process.join()
-            return Outcome(status, reason, time.monotonic() - started)
+            seconds = time.monotonic() - started
+            if status:  # after a CUDA fault, all that follows in the process would fail as well
+                self.end()
+            return Outcome(status, reason, seconds)
         except (EOFError, OSError):
             self.process.join()
             code = self.process.exitcode or 0
@@ -204,7 +205,7 @@ def _serve(connection: Connection, device: str, neighbours: int) -> None:
         while True:
             outcome = _fit(connection.recv())
             connection.send(outcome)
-            if outcome[0] == 143:
+            if outcome[0]:
                 return
     except (EOFError, OSError):  # the parent has no more jobs, or is gone
         return

@@ -48,6 +48,21 @@ def test_failures_are_reported_and_the_others_go_on(tmp_path):
     assert not multiprocessing.active_children()
 
 
+def test_a_failed_job_has_its_process_to_itself(tmp_path):
+    pids = {}
+
+    def report(done, outcome):
+        pids[done.name] = [child.pid for child in multiprocessing.active_children()]
+
+    jobs = [job(tmp_path, name, "--version") for name in ("first", "second", "last")]
+    run_jobs([*jobs[:2], job(tmp_path, "unknown", "nope"), jobs[2]], [""], report)
+    assert len(pids["first"]) == 1
+    assert pids["first"] == pids["second"]
+    assert pids["unknown"] == []
+    assert len(pids["last"]) == 1
+    assert pids["last"] != pids["first"]
+
+
 def test_more_places_than_jobs(tmp_path):
     found = run([job(tmp_path, str(n), "--version") for n in range(2)], slots=3)
     assert [outcome.status for outcome in found.values()] == [0, 0]
