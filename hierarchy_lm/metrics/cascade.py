@@ -1,6 +1,6 @@
 """Metrics of a cascade: accuracy by importance, coverage, calibration and F1 per level."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -114,6 +114,13 @@ class CascadeMetrics(Metric):
             "reliability_department": (3, RELIABILITY_BINS),
         }.items():
             self.add_state(name, torch.zeros(shape, dtype=torch.float64), "sum")
+
+    def _apply(
+        self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = ""
+    ) -> "CascadeMetrics":
+        """Move the states with the module; in its bfloat16 a sum would soon stop growing."""
+        super()._apply(lambda value: fn(value).to(value.dtype), exclude_state)
+        return self
 
     def update(self, outcome: CascadeOutcome, targets: SparseTargets) -> None:
         """Add a batch; the targets are gold nodes closed under ancestors, several paths allowed."""

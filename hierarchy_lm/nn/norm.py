@@ -63,9 +63,12 @@ class SyncedBatchNorm(nn.Module):
         return self._normalise(values, mean, variance).to(input.dtype)
 
     def _normalise(self, values: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+        mean, variance, weight, bias = (
+            part.to(values.dtype) for part in (mean, variance, self.weight, self.bias)
+        )
         if not mean.requires_grad:
-            return F.batch_norm(values, mean, variance, self.weight, self.bias, eps=self.eps)
-        return (values - mean) * torch.rsqrt(variance + self.eps) * self.weight + self.bias
+            return F.batch_norm(values, mean, variance, weight, bias, eps=self.eps)
+        return (values - mean) * torch.rsqrt(variance + self.eps) * weight + bias
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, variance: Tensor) -> None:

@@ -252,6 +252,14 @@ def test_damaged_cascade(run, cascade):
     assert_refused(run("predict"), "cascade.json", "fit-cascade")
 
 
+def test_bfloat16_throughout(scores, predict):
+    full = scores()
+    half = scores("--trainer.precision=bf16-true")
+    assert half["test/leaf_accuracy"] == pytest.approx(full["test/leaf_accuracy"], abs=0.1)
+    rows = predict("--trainer.precision=bf16-true").to_pylist()
+    assert all(0 <= row["confidence"] <= 1 for row in rows)
+
+
 def test_damaged_calibration(run, cascade):
     (cascade / "calibration.json").write_text("{")
     assert_refused(run("test"), "calibration.json", "calibrate again")

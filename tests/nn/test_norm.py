@@ -51,6 +51,20 @@ def test_training_equals_pytorchs():
         torch.testing.assert_close(ours.get_buffer(name), buffer, msg=name)
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("count", [1, 6])
+def test_bfloat16_throughout_is_float32_rounded(training, count):
+    """`precision: bf16-true`: the statistics and the weights are bfloat16 too."""
+    half, full = scaled(SyncedBatchNorm(WIDTH)).bfloat16(), scaled(SyncedBatchNorm(WIDTH))
+    full.load_state_dict({name: value.float() for name, value in half.state_dict().items()})
+    values = rows(count).bfloat16()
+    found, expected = (
+        norm.train(training)(given) for norm, given in ((half, values), (full, values.float()))
+    )
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), expected, rtol=0.01, atol=0.01)
+
+
 def test_evaluation_equals_pytorchs():
     ours, theirs = pair()
     for norm in (ours, theirs):
