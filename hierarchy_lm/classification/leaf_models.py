@@ -1,7 +1,7 @@
 """Leaf classifiers of a cascade, loaded when they are first asked and within a memory bound."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -41,7 +41,15 @@ class LeafModels:
         shares = self._entries[department].prior
         if not shares:
             return None
-        return torch.tensor([shares.get(str(int(leaf)), 0.0) for leaf in self.leaves(department)])
+        known = [shares.get(str(int(leaf)), 0.0) for leaf in self.leaves(department)]
+        return torch.tensor(known, dtype=torch.float32)
+
+    def resident_first(self, departments: Sequence[int]) -> list[int]:
+        """The departments in the order that drops no model which is still to be asked.
+
+        In a fixed order, room for all models but one would load every model in every window.
+        """
+        return sorted(departments, key=lambda node: node not in self._resident)
 
     def model(self, department: int, device: torch.device) -> ClassifierNetwork | None:
         """The department's classifier on the device; None if it has none.

@@ -13,6 +13,8 @@ from hierarchy_lm.classification.network import ClassifierNetwork
 class Candidates(NamedTuple):
     """The A best leaves of each of B items, best first, over the departments that were asked.
 
+    The first is the answer: leaf -1 where the most probable department has none.
+
     Shape:
         - department, leaf: ``(B, A)`` int64 node ids; leaf is -1 where nothing could answer
         - p_department, p_leaf: ``(B, A)`` float32
@@ -70,13 +72,13 @@ class Router:
     def route(self, tokens: TokenBatch) -> Candidates:
         """The best leaves of every item."""
         logits = torch.cat([self.departments(chunk) for chunk in self._chunks(tokens)])
-        scores = torch.sigmoid(logits / self.temperatures.department)
+        scores = torch.sigmoid(logits.float() / self.temperatures.department)
         beam = min(self.top_departments, scores.shape[1])
         # A department's node id is its label: roots come first in the tree.
         p_department, department = scores.topk(beam, dim=1)
         leaf = torch.full((*department.shape, self.alternatives), -1, device=department.device)
-        p_leaf = torch.zeros(leaf.shape, device=department.device)
-        for node in torch.unique(department).tolist():
+        p_leaf = torch.zeros(leaf.shape, dtype=torch.float32, device=department.device)
+        for node in self.leaf_models.resident_first(torch.unique(department).tolist()):
             items, places = torch.nonzero(department == node, as_tuple=True)
             best, leaves = self._leaves(node, TokenBatch(*(part[items] for part in tokens)))
             leaf[items, places, : leaves.shape[1]] = leaves
@@ -96,10 +98,10 @@ class Router:
             return best.expand(size, -1), nodes.expand(size, -1)
         model = self.leaf_models.model(department, device)
         if model is None:
-            empty = torch.zeros(len(tokens.input_ids), 0, device=device)
-            return empty, empty.long()
+            none = torch.zeros(len(tokens.input_ids), 0, dtype=torch.float32, device=device)
+            return none, none.long()
         parts = [
-            torch.sigmoid(model(chunk) / self.temperatures.leaf).topk(kept, dim=1)
+            torch.sigmoid(model(chunk).float() / self.temperatures.leaf).topk(kept, dim=1)
             for chunk in self._chunks(tokens)
         ]
         best = torch.cat([part.values for part in parts])
@@ -108,7 +110,12 @@ class Router:
     def _best(
         self, department: Tensor, p_department: Tensor, leaf: Tensor, p_leaf: Tensor
     ) -> Candidates:
-        """The A best of the beam x A leaves; those that are none come last."""
+        """The A best of the beam x A leaves; those that are none come last.
+
+        A department that cannot answer might have held the right leaf: departments less probable
+        than it compete for the second place only, and if it is the most probable one, the first
+        candidate is that department without a leaf.
+        """
         size, _, kept = leaf.shape
         flat = Candidates(
             department[:, :, None].expand(-1, -1, kept).reshape(size, -1),
@@ -116,7 +123,10 @@ class Router:
             p_department[:, :, None].expand(-1, -1, kept).reshape(size, -1),
             p_leaf.view(size, -1),
         )
-        ranked = torch.where(flat.leaf >= 0, flat.score, flat.p_department - 2)
+        ranked = torch.where(flat.leaf >= 0, flat.score, -1.0)
+        competes = (leaf >= 0).any(dim=2).cumprod(dim=1).bool()
+        first = torch.where(competes.repeat_interleave(kept, dim=1), ranked, -1.0).argmax(dim=1)
+        ranked[torch.arange(size, device=leaf.device), first] = 2.0
         order = ranked.argsort(dim=1, descending=True, stable=True)[:, :kept]
         return Candidates(*(part.gather(1, order) for part in flat))
 

@@ -93,21 +93,27 @@ class Oracle:
 
     def candidates(
         self, batch: ProductBatch, n: int, beam: int = 1, temperatures: tuple[float, float] = (1, 1)
-    ) -> tuple[list[tuple[float, int, int, float, float]], int]:
+    ) -> tuple[list[tuple[float, int, int, float, float]], int, bool]:
         """(score, department, leaf, p_department, p_leaf) of all leaves of the ``beam`` best
-        departments, best first, and the best department."""
+        departments: the answer, then the others, best first. Then the best department, and whether
+        it can answer. The answer is none of a department behind one that cannot answer."""
         length = int(batch.tokens.attention_mask[n].sum())
         document = type(batch.tokens)(*(part[n : n + 1, :length] for part in batch.tokens))
         with torch.inference_mode():
             logits = self.departments(document)[0].double() / temperatures[0]
         p_departments = {node: float(p) for node, p in enumerate(torch.sigmoid(logits))}
         asked = sorted(p_departments, key=lambda node: -p_departments[node])[:beam]
-        found = []
-        for node in asked:
-            for leaf, p_leaf in self._leaf_scores(node, document, temperatures[1]).items():
-                p = p_departments[node]
-                found.append((p * p_leaf, node, leaf, p, p_leaf))
-        return sorted(found, reverse=True), asked[0]
+        found, competing = [], []
+        for place, node in enumerate(asked):
+            p = p_departments[node]
+            scores = self._leaf_scores(node, document, temperatures[1])
+            own = [(p * p_leaf, node, leaf, p, p_leaf) for leaf, p_leaf in scores.items()]
+            if own and len({one[1] for one in competing}) == place:
+                competing += own
+            found += own
+        best = [max(competing)] if competing else []
+        others = sorted((one for one in found if one not in best), reverse=True)
+        return best + others, asked[0], bool(competing)
 
     def _leaf_scores(self, node: int, document: Any, temperature: float) -> dict[int, float]:
         entry = next(entry for entry in self.info["departments"] if entry["node"] == node)
