@@ -82,22 +82,29 @@ def _stage(
 
 def _deciding_options(config: Path) -> Any:  # noqa: ANN401  (the content of a YAML file)
     """What the configuration says, whatever its comments, without the places."""
-    content = yaml.safe_load(config.read_text(encoding="utf-8"))
+    content = yaml.safe_load(config.read_text(encoding="utf-8")) or {}
     for place in PLACES:
         (content.get("trainer") or {}).pop(place, None)
     return json.loads(json.dumps(content, default=str))  # as it will be read back
 
 
-def _deciding_arguments(extra: list[str]) -> list[str]:
-    """The arguments without the places, which may be one argument or two."""
-    kept, places = [], [f"--trainer.{place}" for place in PLACES]
+def _deciding_arguments(extra: list[str]) -> list[Any]:
+    """The arguments without the places, and what the configurations among them say.
+
+    An option and its value may be one argument or two.
+    """
+    kept: list[Any] = []
+    places = [f"--trainer.{place}" for place in PLACES]
     arguments = iter(extra)
     for argument in arguments:
-        name, equals, _ = argument.partition("=")
-        if name not in places:
+        name, equals, value = argument.partition("=")
+        if name not in (*places, "--config"):
             kept.append(argument)
-        elif not equals:
-            next(arguments, None)
+            continue
+        value = value if equals else next(arguments, "")
+        if name == "--config":
+            file = Path(value)  # else the content itself
+            kept.append(_deciding_options(file) if file.is_file() else value)
     return kept
 
 

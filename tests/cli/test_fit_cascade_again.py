@@ -209,10 +209,15 @@ def test_comments_and_devices_make_no_other_classifier(again, cascade, tmp_path)
     assert hashes(cascade) == before
 
 
-def test_arguments_that_decide():
+def test_arguments_that_decide(tmp_path):
     places = ["--trainer.devices=2", "--trainer.accelerator", "gpu"]
     assert _deciding_arguments(["--a", "1", *places, "--trainer.max_epochs=3"]) == [
         "--a",
         "1",
         "--trainer.max_epochs=3",
     ]
+    layer = tmp_path / "layer.yaml"
+    layer.write_text("trainer: {devices: 2, max_epochs: 3}  # where it lies does not matter")
+    content = {"trainer": {"max_epochs": 3}}
+    for arguments in (["--config", str(layer)], [f"--config={layer}"]):
+        assert _deciding_arguments([*arguments, "--b=1"]) == [content, "--b=1"]
