@@ -1,5 +1,6 @@
 """The cascade folder: what `hlm fit-cascade` writes and `Cascade` reads (docs/cascade.md)."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -13,6 +14,7 @@ from hierarchy_lm.text import TextOptions
 SCHEMA_VERSION = 1
 CASCADE, CALIBRATION = "cascade.json", "calibration.json"
 
+PAIR = {"leaf", "department"}
 Status = Literal["model", "single_leaf", "prior", "empty", "failed", "pending"]
 
 
@@ -80,8 +82,8 @@ class Calibration:
         leaf_threshold: Least confidence at which a leaf is accepted; None: no threshold reaches the
             target, nothing is accepted.
         department_threshold: Least probability at which a department is accepted; None as above.
-        per_department: Whether a leaf is accepted by its department's own threshold.
-        departments: These thresholds, by department.
+        per_department: Whether each predicted department's own two thresholds decide.
+        departments: These: ``leaf`` and ``department`` of each department by its node.
     """
 
     department_temperature: float = 1.0
@@ -92,14 +94,19 @@ class Calibration:
     leaf_threshold: float | None = 0.0
     department_threshold: float | None = 0.0
     per_department: bool = False
-    departments: Mapping[str, float | None] = field(default_factory=dict)
+    departments: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for temperature in (self.department_temperature, self.leaf_temperature):
             if not isinstance(temperature, int | float) or not temperature > 0:
                 raise ValueError(f"temperatures must be positive, got {temperature}")
-        own = (self.departments[str(int(node))] for node in self.departments)
-        for threshold in (self.leaf_threshold, self.department_threshold, *own):
+        if not isinstance(self.target_accuracy, int | float | None):
+            raise ValueError(f"target_accuracy must be a number, got {self.target_accuracy}")
+        own = dict(self.departments)
+        if not all(isinstance(pair, Mapping) and set(pair) == PAIR for pair in own.values()):
+            raise ValueError("each department must have the thresholds 'leaf' and 'department'")
+        pairs = [threshold for node in own for threshold in own[str(int(node))].values()]
+        for threshold in (self.leaf_threshold, self.department_threshold, *pairs):
             if not isinstance(threshold, int | float | None):
                 raise ValueError(f"thresholds must be numbers, got {threshold}")
 
@@ -144,6 +151,12 @@ def read_calibration(folder: Path) -> Calibration | None:
         return Calibration(**_read(file, "calibrate again"))
     except (TypeError, ValueError) as error:
         raise UserError(f"{file}: {error}; run `hlm calibrate` again") from error
+
+
+def calibration_fingerprint(folder: Path) -> str | None:
+    """SHA-256 of ``calibration.json``, None if there is none: tells answers before and after."""
+    file = folder / CALIBRATION
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else None
 
 
 def _read(file: Path, remedy: str) -> dict[str, Any]:

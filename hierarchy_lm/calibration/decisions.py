@@ -1,14 +1,12 @@
-"""The cascade's decision: accept the leaf, back off to the department, or abstain."""
+"""Thresholds for the cascade's decision: accept the leaf, back off, or abstain."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from hierarchy_lm.calibration.threshold import Threshold, choose_threshold
-
-DECISIONS = ("leaf", "department", "abstain")
 
 
 class ValidationItems(NamedTuple):
@@ -54,7 +52,6 @@ def choose_thresholds(
     departments: Sequence[int],
     target: float,
     error_probability: float = 0.05,
-    joint: bool = False,
 ) -> CascadeThresholds:
     """Thresholds for a promised accuracy, overall and for each department.
 
@@ -65,54 +62,26 @@ def choose_thresholds(
     step of the grid at which the leaf's search met too many errors.
 
     Each promise holds by itself, with ``error_probability``: out of twenty departments at 0.05 one
-    may miss its target. ``joint`` divides the probability by the number of departments, so that
-    with ``1 - error_probability`` all leaf thresholds of departments keep theirs together (and so
-    do all department ones), at the price of stricter thresholds.
+    may miss its target.
 
     Args:
         items: Answers on items that no fitting has looked at.
         departments: Node ids to choose for; one that was never predicted gets "no items".
         target: Accuracy to promise, in (0, 1).
         error_probability: Of each promise, in (0, 1).
-        joint: Let the departments' promises hold together (Bonferroni).
 
     Raises:
         ValueError: As :func:`~hierarchy_lm.calibration.threshold.choose_threshold`.
     """
-    share = error_probability / max(1, len(departments)) if joint else error_probability
     return CascadeThresholds(
         _choose_pair(items, target, error_probability),
         {
-            department: _choose_pair(_rows(items, items.department == department), target, share)
+            department: _choose_pair(
+                _rows(items, items.department == department), target, error_probability
+            )
             for department in departments
         },
     )
-
-
-def decide(
-    leaf: NDArray[np.int64],
-    confidence: NDArray[np.float64],
-    p_department: NDArray[np.float64],
-    leaf_cut: ArrayLike,
-    department_cut: ArrayLike,
-) -> NDArray[np.int8]:
-    """Decision for each item, as an index into ``DECISIONS``.
-
-    Args:
-        leaf: Predicted leaf; -1, no leaf, is never accepted.
-        confidence: Confidence in the leaf.
-        p_department: Probability of the department.
-        leaf_cut: ``Threshold.cut`` for the leaf, one for all or one per item.
-        department_cut: The same for the department.
-
-    Shape:
-        - leaf, confidence, p_department: ``(B,)``
-        - leaf_cut, department_cut: ``(B,)`` or a number
-        - output: ``(B,)``
-    """
-    accepted = (leaf >= 0) & (confidence >= np.asarray(leaf_cut))
-    backed_off = p_department >= np.asarray(department_cut)
-    return np.where(accepted, 0, np.where(backed_off, 1, 2)).astype(np.int8)
 
 
 def _choose_pair(

@@ -109,7 +109,7 @@ def choose_threshold(
     Raises:
         ValueError: If the shapes differ or a number is out of its range.
     """
-    _check_shares(target, error_probability)
+    check_shares(target, error_probability)
     columns = _columns(confidence, correct, weights)
     if not columns[2].any():
         return Threshold(None, 0.0, 0.0, 0.0, 0, "no items")
@@ -199,7 +199,12 @@ def _columns(
     return stated, right, weight
 
 
-def _check_shares(target: float, error_probability: float) -> None:
+def check_shares(target: float, error_probability: float) -> None:
+    """Refuse what no sample can promise.
+
+    Raises:
+        ValueError: If one of the two does not lie between 0 and 1.
+    """
     if not 0 < target < 1:
         raise ValueError(f"target accuracy must lie between 0 and 1 (no sample shows 1): {target}")
     if not 0 < error_probability < 1:

@@ -1,5 +1,6 @@
 """From the answers on the validation split to a calibration."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from hierarchy_lm.calibration import (
     CascadeThresholds,
     ValidationItems,
+    check_shares,
     choose_thresholds,
     fit_temperature,
     tuning_items,
@@ -41,7 +43,8 @@ class Report(NamedTuple):
     chosen_on: int
 
 
-class Promise(NamedTuple):
+@dataclass(frozen=True)
+class Promise:
     """What is asked of the thresholds.
 
     Attributes:
@@ -49,12 +52,18 @@ class Promise(NamedTuple):
         error_probability: Probability with which a threshold may break its promise.
         per_department: Let `hlm predict` use the departments' own thresholds.
         top_departments: The beam that the answers were given with.
+
+    Raises:
+        ValueError: If a share is not between 0 and 1.
     """
 
     target_accuracy: float = 0.9
     error_probability: float = 0.05
     per_department: bool = False
     top_departments: int = 1
+
+    def __post_init__(self) -> None:
+        check_shares(self.target_accuracy, self.error_probability)
 
 
 class Answers(NamedTuple):
@@ -92,7 +101,7 @@ def read_answers(cascade: Path, evaluation: Path) -> Answers:
     """The answers that `hlm validate` kept of a cascade.
 
     Raises:
-        UserError: If there are none.
+        UserError: If there are none, or a probability is no number.
     """
     hierarchy = Hierarchy.from_parquet(cascade / "hierarchy.parquet")
     table = pa.concat_tables(map(pq.read_table, sorted(evaluation.glob("part-*.parquet"))))
@@ -103,6 +112,14 @@ def read_answers(cascade: Path, evaluation: Path) -> Answers:
     p_department, p_leaf, weight = (
         table[name].to_numpy().astype(np.float64) for name in ("p_department", "p_leaf", "weight")
     )
+    unknown = np.flatnonzero(~np.isfinite(p_department + p_leaf))
+    if len(unknown):
+        first = hierarchy.paths[department[unknown[0]]]
+        which = "department" if not np.isfinite(p_department[unknown[0]]) else f"'{first}'"
+        raise UserError(
+            f"{cascade}: the {which} classifier answers {len(unknown)} items with no number (NaN); "
+            "train it again with `hlm fit-cascade`"
+        )
     classified = (leaf >= 0) & np.isin(department, models)
     right = _correct(table, hierarchy)
     return Answers(department, leaf, *right, p_department, p_leaf, weight, classified)
@@ -147,20 +164,14 @@ def choose(
         answers: Its answers with the temperatures.
         temperatures: Of departments and leaves.
         promise: What the thresholds have to keep.
-
-    Raises:
-        UserError: If the target or the probability is no share.
     """
     hierarchy = Hierarchy.from_parquet(cascade / "hierarchy.parquet")
     kept = ~answers.tuning
     items = _items(answers, kept)
     departments = range(hierarchy.level_sizes[0])
-    try:
-        thresholds = choose_thresholds(
-            items, departments, promise.target_accuracy, promise.error_probability
-        )
-    except ValueError as error:
-        raise UserError(str(error)) from error
+    thresholds = choose_thresholds(
+        items, departments, promise.target_accuracy, promise.error_probability
+    )
     calibration = Calibration(
         department_temperature=temperatures[0],
         leaf_temperature=temperatures[1],
@@ -171,7 +182,8 @@ def choose(
         department_threshold=thresholds.overall.department.threshold,
         per_department=promise.per_department,
         departments={
-            str(node): pair.leaf.threshold for node, pair in thresholds.by_department.items()
+            str(node): {"leaf": pair.leaf.threshold, "department": pair.department.threshold}
+            for node, pair in thresholds.by_department.items()
         },
     )
     names = dict(enumerate(hierarchy.paths[: hierarchy.level_sizes[0]]))

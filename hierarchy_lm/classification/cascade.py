@@ -9,15 +9,18 @@ from lightning.pytorch import Callback, LightningModule
 from torch import Tensor
 
 from hierarchy_lm.batches import ProductBatch
+from hierarchy_lm.cascade_answers import evaluation_folder
 from hierarchy_lm.cascade_folder import Calibration, read_calibration, read_cascade
 from hierarchy_lm.classification.decisions import DECISIONS, REASONS, Decisions, Thresholds
 from hierarchy_lm.classification.evaluation import EvaluationWriter
 from hierarchy_lm.classification.leaf_models import LeafModels
 from hierarchy_lm.classification.network import load_network
 from hierarchy_lm.classification.routing import Candidates, Router, Temperatures
+from hierarchy_lm.classification.score_tables import write_curve, write_departments
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.hierarchy import Hierarchy
 from hierarchy_lm.metrics import CascadeMetrics, CascadeOutcome
+from hierarchy_lm.runs import run_folder
 
 MIB = 1 << 20
 ALTERNATIVE = pa.struct([("path", pa.string()), ("confidence", pa.float32())])
@@ -42,7 +45,7 @@ class Answers(NamedTuple):
     Attributes:
         best: The best leaf and its department; the leaf is -1 and the confidence 0 where no leaf
             model could answer or the item has no text.
-        candidates: The best leaves, best first.
+        candidates: The best leaves, best first; none of an item that has no text.
         decisions: What to do with it.
     """
 
@@ -62,6 +65,9 @@ class Cascade(LightningModule):
         top_departments: How many departments are asked for leaves; 1 is the paper's cascade.
         alternatives: How many leaves are written for an item.
         calibrated: Use the temperatures and thresholds of `hlm calibrate`, if there are any.
+        temperatures: Of departments and leaves, in place of a calibration.
+        answers: Folder for the answers of an evaluation, one folder per split in it; by default
+            the cascade's own, ``evaluation``.
         target_accuracy: Coverage is reported at this accuracy.
         chunk_tokens: Tokens of one forward pass, padding included.
         memory_mib: Leaf models that may be loaded at a time, in MiB of weights.
@@ -73,6 +79,8 @@ class Cascade(LightningModule):
         top_departments: int = 1,
         alternatives: int = 5,
         calibrated: bool = True,
+        temperatures: tuple[float, float] | None = None,
+        answers: str | None = None,
         target_accuracy: float = 0.9,
         chunk_tokens: int = 16_384,
         memory_mib: int = 8192,
@@ -91,16 +99,16 @@ class Cascade(LightningModule):
                 f"{self.folder}: cascade.json does not list the {num_departments} departments of "
                 "the tree; train it again with `hlm fit-cascade`"
             )
-        calibration = (read_calibration(self.folder) if calibrated else None) or Calibration()
+        self.answers = Path(answers) if answers else evaluation_folder(self.folder)
+        self.calibrated = calibrated and temperatures is None
+        calibration = Calibration(*(temperatures or ()))
+        if self.calibrated:
+            calibration = read_calibration(self.folder) or calibration
         if any(int(node) >= num_departments for node in calibration.departments):
             raise UserError(
                 f"{self.folder}: calibration.json is of another cascade; run `hlm calibrate` again"
             )
-        if (
-            calibrated
-            and calibration.target_accuracy
-            and (calibration.top_departments != top_departments)
-        ):
+        if calibration.target_accuracy and calibration.top_departments != top_departments:
             raise UserError(
                 f"{self.folder}: calibrated for top_departments {calibration.top_departments}, not "
                 f"{top_departments}; run `hlm calibrate` with --top_departments, or set "
@@ -140,21 +148,23 @@ class Cascade(LightningModule):
 
     def configure_callbacks(self) -> list[Callback]:
         """Keep the answers of an evaluation, for `hlm report` and `hlm calibrate`."""
-        return [EvaluationWriter(self.folder)]
+        return [EvaluationWriter(self.folder, self.answers, self.calibrated)]
 
     def forward(self, batch: ProductBatch) -> Answers:
         """Answer a window of items."""
         candidates = self.router.route(batch.tokens)
         empty = batch.tokens.attention_mask.sum(dim=1) <= 2  # [CLS] [SEP]
+        answers = torch.where(empty[:, None], -1, candidates.leaf)
+        candidates = candidates._replace(leaf=answers)
         department, leaf = candidates.department[:, 0], candidates.leaf[:, 0]
         p_department, p_leaf = candidates.p_department[:, 0], candidates.p_leaf[:, 0]
         decisions = self.thresholds.decide(
             department, leaf, p_department, p_department * p_leaf, empty
         )
-        answered = (leaf >= 0) & ~empty
+        answered = leaf >= 0
         best = CascadeOutcome(
             department=department,
-            leaf=torch.where(answered, leaf, -1),
+            leaf=leaf,
             p_department=p_department,
             p_leaf=torch.where(answered, p_leaf, 0.0),
             confidence=torch.where(answered, p_department * p_leaf, 0.0),
@@ -181,16 +191,28 @@ class Cascade(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores of the split."""
-        self._log_scores("val")
+        self._log_scores("val", "validate")
 
     def on_test_epoch_end(self) -> None:
         """Log the scores of the split."""
-        self._log_scores("test")
+        self._log_scores("test", "test")
 
-    def _log_scores(self, stage: str) -> None:
+    def _log_scores(self, stage: str, command: str) -> None:
         scores = self.metrics.compute()
         self.log_dict({f"{stage}/{name}": value.float() for name, value in scores.items()})
+        self._write_tables(command)
         self.metrics.reset()
+
+    def _write_tables(self, command: str) -> None:
+        """The scores by department and by threshold; all ranks count, one writes."""
+        folder = run_folder(self.trainer)
+        with self.metrics.sync_context():
+            departments, curve = self.metrics.per_department(), self.metrics.curve()
+        if self.trainer.is_global_zero and not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+            folder.mkdir(parents=True, exist_ok=True)
+            names = self.hierarchy.paths[: len(departments.items)]
+            write_departments(folder / f"{command}_departments.csv", departments, names)
+            write_curve(folder / f"{command}_curve.csv", curve)
 
     def predict_step(self, batch: ProductBatch, batch_idx: int) -> Answers:
         """Answer a window; the columns are those of :data:`SCHEMA`."""

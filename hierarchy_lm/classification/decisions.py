@@ -5,9 +5,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from hierarchy_lm.cascade_answers import DECISIONS
 from hierarchy_lm.cascade_folder import Calibration
 
-DECISIONS = ("leaf", "department", "abstain")
+__all__ = ["DECISIONS", "REASONS", "Decisions", "Thresholds"]
+
 REASONS = ("accepted", "below_threshold", "no_leaf_model", "no_text")
 
 
@@ -19,7 +21,7 @@ class Decisions(NamedTuple):
 
 
 class Thresholds:
-    """Least confidence of a leaf, per department, and least probability of a department.
+    """Least confidence of a leaf and least probability of a department, by predicted department.
 
     Args:
         calibration: Where they come from; a threshold of None accepts nothing.
@@ -27,12 +29,17 @@ class Thresholds:
     """
 
     def __init__(self, calibration: Calibration, departments: int) -> None:
-        leaf = [calibration.leaf_threshold] * departments
-        if calibration.per_department:
-            for node, threshold in calibration.departments.items():
-                leaf[int(node)] = threshold
-        self.leaf = torch.tensor([_number(value) for value in leaf])
-        self.department = _number(calibration.department_threshold)
+        overall = {
+            "leaf": calibration.leaf_threshold,
+            "department": calibration.department_threshold,
+        }
+        own = calibration.departments if calibration.per_department else {}
+        pairs = [own.get(str(node), overall) for node in range(departments)]
+        self.leaf, self.department = (
+            # As exact as the grid they were chosen from.
+            torch.tensor([_number(pair[name]) for pair in pairs], dtype=torch.float64)
+            for name in ("leaf", "department")
+        )
 
     def decide(
         self, department: Tensor, leaf: Tensor, p_department: Tensor, score: Tensor, empty: Tensor
@@ -48,8 +55,11 @@ class Thresholds:
             score: Confidence in the leaf.
             empty: Whether the item has no text.
         """
-        accepted = (leaf >= 0) & (score >= self.leaf.to(score.device)[department]) & ~empty
-        backed_off = ~accepted & (p_department >= self.department) & ~empty
+        leaf_cut, department_cut = (
+            cuts.to(score.device)[department] for cuts in (self.leaf, self.department)
+        )
+        accepted = (leaf >= 0) & (score >= leaf_cut) & ~empty
+        backed_off = ~accepted & (p_department >= department_cut) & ~empty
         decision = torch.where(accepted, 0, torch.where(backed_off, 1, 2))
         reason = torch.where(accepted, 0, torch.where(leaf < 0, 2, 1))
         return Decisions(decision, torch.where(empty, 3, reason))

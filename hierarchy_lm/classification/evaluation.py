@@ -9,41 +9,25 @@ import pyarrow as pa
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from hierarchy_lm.batches import ProductBatch
-from hierarchy_lm.classification.decisions import DECISIONS
+from hierarchy_lm.cascade_answers import DECISIONS, SCHEMA
+from hierarchy_lm.cascade_folder import calibration_fingerprint
 from hierarchy_lm.dataset import write_json
 from hierarchy_lm.parts import PartWriter
 
-SCHEMA = pa.schema(
-    [
-        ("item_id", pa.string()),
-        ("weight", pa.float32()),
-        ("gold", pa.list_(pa.int32())),
-        ("department", pa.int32()),
-        ("leaf", pa.int32()),
-        ("p_department", pa.float32()),
-        ("p_leaf", pa.float32()),
-        ("confidence", pa.float32()),
-        ("decision", pa.string()),
-    ]
-)
-
-
-def evaluation_folder(cascade: Path, split: str) -> Path:
-    """Where the answers on a split are kept; each evaluation replaces the one before."""
-    return cascade / "evaluation" / split
-
 
 class EvaluationWriter(Callback):
-    """Writes ``evaluation/<split>/part-*.parquet`` into the cascade folder.
-
-    ``gold`` holds the most specific gold nodes, ``leaf`` is -1 where nothing could answer.
+    """Writes ``<split>/part-*.parquet`` into a folder, and what was evaluated beside them.
 
     Args:
         cascade: The cascade folder.
+        folder: Where the splits' folders are made.
+        calibrated: Whether the answers are those of the cascade's calibration.
     """
 
-    def __init__(self, cascade: Path) -> None:
+    def __init__(self, cascade: Path, folder: Path, calibrated: bool) -> None:
         self.cascade = cascade
+        self.folder = folder
+        self.calibrated = calibrated
         self._writer: PartWriter | None = None
         self._split = ""
 
@@ -56,7 +40,7 @@ class EvaluationWriter(Callback):
         self._begin(trainer, "test")
 
     def _begin(self, trainer: Trainer, split: str) -> None:
-        folder, data = evaluation_folder(self.cascade, split), trainer.datamodule  # type: ignore[attr-defined]
+        folder, data = self.folder / split, trainer.datamodule  # type: ignore[attr-defined]
         if trainer.is_global_zero:
             folder.mkdir(parents=True, exist_ok=True)
             for part in folder.glob("part-*"):
@@ -65,6 +49,8 @@ class EvaluationWriter(Callback):
                 "dataset": str(data.source.folder.parent),
                 "split": split,
                 "label_column": data.source.label_column,
+                "calibration": calibration_fingerprint(self.cascade),
+                "calibrated": self.calibrated,
             }
             write_json(folder / "evaluation.json", record)
         trainer.strategy.barrier()
@@ -105,7 +91,7 @@ class EvaluationWriter(Callback):
         gold = _ragged(documents, nodes, len(batch.rows))
         columns = [
             data.item_ids(batch.rows.cpu().numpy(), self._split),
-            pa.array(batch.weights.cpu().numpy()),
+            pa.array(batch.weights.float().cpu().numpy()),
             gold,
             *(pa.array(part.cpu().numpy().astype(np.int32)) for part in best[:2]),
             *(pa.array(part.float().cpu().numpy()) for part in best[2:5]),

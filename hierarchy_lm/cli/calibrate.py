@@ -2,18 +2,20 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from hierarchy_lm.cascade_folder import CALIBRATION, Calibration
+from hierarchy_lm.cascade_folder import CALIBRATION
 from hierarchy_lm.classification.calibration import (
+    Answers,
     Promise,
     choose,
     fit_temperatures,
     read_answers,
     scale,
 )
-from hierarchy_lm.classification.evaluation import evaluation_folder
 from hierarchy_lm.cli.evaluate import evaluate_cascade
 from hierarchy_lm.dataset import write_json
+from hierarchy_lm.errors import UserError
 from hierarchy_lm.reports.calibration import print_calibration
 
 
@@ -43,25 +45,32 @@ def calibrate(
         label_column: ``true_node_ids`` calibrates a generated catalogue against the truth.
 
     Raises:
-        UserError: If the cascade or the dataset is missing or the split is empty.
+        UserError: If a share is not between 0 and 1, the cascade or the dataset is missing or the
+            split is empty.
     """
+    try:
+        promise = Promise(target_accuracy, error_probability, per_department, top_departments)
+    except ValueError as error:
+        raise UserError(str(error)) from error
     folder = Path(cascade)
-    evaluation = evaluation_folder(folder, "validation")
     arguments = [
         f"--model.top_departments={top_departments}",
         f"--data.label_column={label_column}",
     ]
-    evaluate_cascade(folder, dataset, ["--model.calibrated=false", *arguments])
-    answers = read_answers(folder, evaluation)
+    answers = _answers(folder, dataset, ["--model.calibrated=false", *arguments])
     temperatures = fit_temperatures(answers)
     if top_departments == 1:
         answers = scale(answers, temperatures)
     else:  # temperatures may make another department's leaf the best
-        found = Calibration(*temperatures, top_departments=top_departments)
-        write_json(folder / CALIBRATION, asdict(found))
-        evaluate_cascade(folder, dataset, arguments)
-        answers = read_answers(folder, evaluation)
-    promise = Promise(target_accuracy, error_probability, per_department, top_departments)
+        trial = f"--model.temperatures={list(temperatures)}"
+        answers = _answers(folder, dataset, [trial, *arguments])
     report = choose(folder, answers, temperatures, promise)
     write_json(folder / CALIBRATION, asdict(report.calibration))
     print_calibration(report)
+
+
+def _answers(cascade: Path, dataset: str, arguments: list[str]) -> Answers:
+    """Answers on the validation split; those of the last `hlm validate` are left alone."""
+    with TemporaryDirectory() as place:
+        evaluate_cascade(cascade, dataset, [f"--model.answers={place}", *arguments])
+        return read_answers(cascade, Path(place) / "validation")

@@ -1,7 +1,7 @@
 """Metrics by counting: memory grows with the number of labels, never with that of the documents."""
 
 from hierarchy_lm.metrics.cascade import CascadeMetrics, DepartmentScores
-from hierarchy_lm.metrics.confidence import CoverageCurve, Reliability
+from hierarchy_lm.metrics.confidence import CoverageCurve
 from hierarchy_lm.metrics.f1 import LabelF1, LevelF1
 from hierarchy_lm.metrics.outcomes import CascadeOutcome, Judgement, judge
 
@@ -13,6 +13,5 @@ __all__ = [
     "Judgement",
     "LabelF1",
     "LevelF1",
-    "Reliability",
     "judge",
 ]

@@ -12,12 +12,10 @@ from hierarchy_lm.metrics.confidence import (
     CURVE_BINS,
     RELIABILITY_BINS,
     CoverageCurve,
-    Reliability,
     coverage_at,
     coverage_curve,
     curve_bins,
     expected_calibration_error,
-    reliability,
     reliability_bins,
 )
 from hierarchy_lm.metrics.f1 import hierarchical_f1, level_f1
@@ -183,14 +181,6 @@ class CascadeMetrics(Metric):
     def curve(self) -> CoverageCurve:
         """Accuracy against coverage of the leaf, by threshold on ``confidence``."""
         return coverage_curve(self.confidence_bins)
-
-    def leaf_reliability(self) -> Reliability:
-        """Stated ``confidence`` against the accuracy of the leaf."""
-        return reliability(self.reliability_leaf)
-
-    def department_reliability(self) -> Reliability:
-        """Stated ``p_department`` against the accuracy of the department."""
-        return reliability(self.reliability_department)
 
     def per_department(self) -> DepartmentScores:
         """Scores on the items of each gold department, by node id."""

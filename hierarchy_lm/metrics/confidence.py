@@ -31,20 +31,6 @@ class CoverageCurve(NamedTuple):
     correct_items: Tensor
 
 
-class Reliability(NamedTuple):
-    """Stated against observed accuracy in ``RELIABILITY_BINS`` bins of equal width.
-
-    Attributes:
-        confidence: ``(bins,)`` weighted mean confidence; NaN in an empty bin.
-        accuracy: ``(bins,)`` correct share of the weight; NaN in an empty bin.
-        weight: ``(bins,)`` summed weight.
-    """
-
-    confidence: Tensor
-    accuracy: Tensor
-    weight: Tensor
-
-
 def curve_bins(confidence: Tensor, correct: Tensor, weight: Tensor) -> Tensor:
     """Count items in bins of confidence of width 0.0001.
 
@@ -101,12 +87,6 @@ def reliability_bins(confidence: Tensor, correct: Tensor, weight: Tensor) -> Ten
     bins = (stated * RELIABILITY_BINS).long().clamp(max=RELIABILITY_BINS - 1)
     values = torch.stack([weight, weight * stated, weight * correct])
     return values.new_zeros(3, RELIABILITY_BINS).index_add_(1, bins, values)
-
-
-def reliability(bins: Tensor) -> Reliability:
-    """Diagram from the sums of :func:`reliability_bins`."""
-    weight, confidence, correct = bins
-    return Reliability(confidence / weight, correct / weight, weight)
 
 
 def expected_calibration_error(bins: Tensor) -> Tensor:

@@ -29,9 +29,10 @@ def print_calibration(report: Report) -> None:
     table.add_section()
     for node, pair in report.thresholds.by_department.items():
         table.add_row(f"leaf in {report.names[node]}", *_cells(pair.leaf))
+        table.add_row("  department, where not", *_cells(pair.department))
     console.print(table)
-    used = "its department's own threshold" if found.per_department else "the first threshold"
-    console.print(f"`hlm predict` accepts a leaf by {used}.", highlight=False)
+    used = "its department's own thresholds" if found.per_department else "the first two thresholds"
+    console.print(f"`hlm predict` decides on an item by {used}.", highlight=False)
 
 
 def _cells(threshold: Threshold) -> list[str]:

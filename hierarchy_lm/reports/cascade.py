@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from hierarchy_lm.errors import UserError
-from hierarchy_lm.reports.cascade_data import check_comparable, read_evaluation
+from hierarchy_lm.reports.cascade_data import check_comparable, check_current, read_evaluation
 from hierarchy_lm.reports.cascade_page import html_page, markdown
 from hierarchy_lm.reports.cascade_scores import Scores, score
 from hierarchy_lm.reports.cascade_sections import sections
@@ -21,8 +21,8 @@ def report(
         output: Folder for the two files; by default that of the evaluation.
 
     Raises:
-        UserError: If a folder holds no evaluation of the split, the two cannot be compared, or
-            the files cannot be written.
+        UserError: If a folder holds no evaluation of the split, or one from before it was
+            calibrated; if the two cannot be compared, or the files cannot be written.
     """
     own, other = _read(Path(cascade), Path(baseline) if baseline else None, split)
     title = f"{own.label} on the split '{split}'"
@@ -38,9 +38,11 @@ def report(
 
 def _read(cascade: Path, baseline: Path | None, split: str) -> tuple[Scores, Scores | None]:
     evaluation = read_evaluation(cascade, split)
+    check_current(evaluation)
     if baseline is None:
         return score(evaluation, cascade.resolve().name), None
     other = read_evaluation(baseline, split)
+    check_current(other)
     check_comparable(evaluation, other)
     own_label, label = _labels(cascade.resolve(), baseline.resolve())
     return score(evaluation, own_label), score(other, label)

@@ -11,10 +11,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from hierarchy_lm.cascade_answers import SCHEMA, evaluation_folder
 from hierarchy_lm.cascade_folder import (
-    CALIBRATION,
     Calibration,
     Status,
+    calibration_fingerprint,
     read_calibration,
     read_cascade,
 )
@@ -24,20 +25,6 @@ from hierarchy_lm.hierarchy import Hierarchy
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
-
-SCHEMA = pa.schema(
-    [
-        ("item_id", pa.string()),
-        ("weight", pa.float32()),
-        ("gold", pa.list_(pa.int32())),
-        ("department", pa.int32()),
-        ("leaf", pa.int32()),
-        ("p_department", pa.float32()),
-        ("p_leaf", pa.float32()),
-        ("confidence", pa.float32()),
-        ("decision", pa.string()),
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -51,7 +38,9 @@ class Evaluation:
         label_column: Column its labels were read from.
         hierarchy: The cascade's tree.
         statuses: What became of each department's model, by node.
-        calibration: ``None`` if the cascade was never calibrated.
+        calibration: ``None`` if the cascade was never calibrated, or answered without it.
+        calibrated: Whether it was to answer by its calibration.
+        outdated: Whether it has been calibrated since.
         item_ids: n strings.
         weight: ``(n,)`` importance of each item.
         gold: ``(g,)`` label nodes of all items, concatenated.
@@ -69,6 +58,8 @@ class Evaluation:
     hierarchy: Hierarchy
     statuses: dict[int, Status]
     calibration: Calibration | None
+    calibrated: bool
+    outdated: bool
     item_ids: pa.Array
     weight: Floats
     gold: Ints
@@ -95,10 +86,11 @@ def read_evaluation(folder: Path, split: str) -> Evaluation:
     hierarchy = Hierarchy.from_parquet(folder / "hierarchy.parquet")
     if hierarchy.fingerprint != cascade.tree:
         raise UserError(f"{folder}: hierarchy.parquet is another tree than the cascade's")
-    place = folder / "evaluation" / split
+    place = evaluation_folder(folder) / split
     info = _read_json(place / "evaluation.json", f"run `hlm test` on the split '{split}' first")
     table = _read_rows(place)
     arrays = _check_rows(place, table, hierarchy)
+    calibration, calibrated = read_calibration(folder), bool(info.get("calibrated", True))
     return Evaluation(
         folder=folder,
         split=split,
@@ -106,11 +98,26 @@ def read_evaluation(folder: Path, split: str) -> Evaluation:
         label_column=str(info.get("label_column", "")),
         hierarchy=hierarchy,
         statuses={entry.node: entry.status for entry in cascade.departments},
-        calibration=_checked(folder, read_calibration(folder)),
+        calibration=calibration if calibrated else None,
+        calibrated=calibrated,
+        outdated=info.get("calibration") != calibration_fingerprint(folder),
         item_ids=table["item_id"].combine_chunks(),
         decision=table["decision"].combine_chunks(),
         **arrays,
     )
+
+
+def check_current(evaluation: Evaluation) -> None:
+    """Refuse answers that were given before the calibration that the report would show.
+
+    Raises:
+        UserError: If they were.
+    """
+    if evaluation.calibrated and evaluation.outdated:
+        raise UserError(
+            f"{evaluation.folder}: calibrated or trained since the split '{evaluation.split}' was "
+            "answered; run `hlm test` again"
+        )
 
 
 def check_comparable(cascade: Evaluation, baseline: Evaluation) -> None:
@@ -147,17 +154,6 @@ def _read_json(file: Path, remedy: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{file}: holds no JSON object; make it again")
     return content
-
-
-def _checked(folder: Path, calibration: Calibration | None) -> Calibration | None:
-    if calibration is None:
-        return None
-    own = calibration.departments
-    numbers: list[object] = [calibration.target_accuracy, calibration.leaf_threshold]
-    numbers += own.values() if isinstance(own, dict) else ["no mapping"]
-    if not all(value is None or isinstance(value, int | float) for value in numbers):
-        raise UserError(f"{folder / CALIBRATION}: thresholds must be numbers; calibrate again")
-    return calibration
 
 
 def _read_rows(place: Path) -> pa.Table:

@@ -20,6 +20,8 @@ def _baseline(baseline: Scores | None) -> list[str]:
 
 def _calibration(scores: Scores) -> list[str]:
     calibration = scores.evaluation.calibration
+    if not scores.evaluation.calibrated:
+        return ["Answered without temperatures and thresholds: model.calibrated was false."]
     if calibration is None:
         return ["Not calibrated: no threshold is stored; hlm calibrate chooses one."]
     if calibration.leaf_threshold is None:

@@ -85,7 +85,7 @@ def _calibrated(scores: Scores) -> list[str]:
         f"The calibrated threshold{promise} is {threshold_text(threshold)}: accuracy "
         f"{share(accuracy)} at coverage {share(coverage)} on this split.",
         *(
-            ["Decisions follow each department's own threshold."]
+            ["Decisions follow each department's own thresholds."]
             if calibration.per_department
             else []
         ),

@@ -131,7 +131,7 @@ def repair_table(scores: Scores, most: int) -> Table:
     own, evaluation = scores.departments, scores.evaluation
     thresholds = evaluation.calibration.departments if evaluation.calibration else {}
     columns = ["department", "#importance x error", "#error", "#wrong department", "#wrong leaf"]
-    columns += ["model", *(["#own threshold"] if thresholds else [])]
+    columns += ["model", *(["#own threshold", "#to back off"] if thresholds else [])]
     rows = []
     for index in np.argsort(-own.loss, kind="stable")[:most].tolist():
         node = int(own.node[index])
@@ -140,8 +140,9 @@ def repair_table(scores: Scores, most: int) -> Table:
         row = [evaluation.hierarchy.paths[node], share(float(own.loss[index]))]
         row += [*map(share, parts), evaluation.statuses.get(node, MISSING)]
         if thresholds:
-            own_threshold = thresholds.get(str(node))
-            row.append(MISSING if own_threshold is None else threshold_text(own_threshold))
+            pair = thresholds.get(str(node), {})
+            for own_threshold in (pair.get("leaf"), pair.get("department")):
+                row.append(MISSING if own_threshold is None else threshold_text(own_threshold))
         rows.append(row)
     return Table("The first lines are the first to repair", columns, rows)
 

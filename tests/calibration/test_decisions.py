@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hierarchy_lm.calibration import DECISIONS, ValidationItems, choose_thresholds, decide
+from hierarchy_lm.calibration import ValidationItems, choose_thresholds
 
 
 def items_of(num_items: int = 400, seed: int = 0) -> ValidationItems:
@@ -17,26 +17,6 @@ def items_of(num_items: int = 400, seed: int = 0) -> ValidationItems:
         p_department * p_leaf,
         np.ones(num_items),
     )
-
-
-def test_the_decision_prefers_the_leaf_then_the_department():
-    decision = decide(
-        leaf=np.array([9, 9, 9, -1, -1]),
-        confidence=np.array([0.8, 0.79, 0.1, 0.9, 0.0]),
-        p_department=np.array([0.2, 0.5, 0.4, 0.9, 0.1]),
-        leaf_cut=0.8,
-        department_cut=0.5,
-    )
-    names = [DECISIONS[code] for code in decision]
-    assert names == ["leaf", "department", "abstain", "department", "abstain"]
-
-
-def test_thresholds_may_differ_by_item_and_infinity_accepts_nothing():
-    one = np.array([1.0, 1.0, 1.0])
-    decision = decide(
-        np.array([5, 5, 5]), one, one, np.array([0.9, np.inf, np.inf]), np.array([0, 1.0, np.inf])
-    )
-    assert decision.tolist() == [0, 1, 2]
 
 
 def test_departments_have_thresholds_of_their_own():
@@ -73,16 +53,6 @@ def test_items_without_a_leaf_are_never_accepted_and_count_in_the_coverage():
     found = choose_thresholds(items, [], 0.9).overall
     assert (found.leaf.threshold, found.leaf.coverage, found.leaf.items) == (0.0, 0.75, 150)
     assert (found.department.threshold, found.department.items) == (0.0, 50)
-    decision = decide(leaf, confidence, one, found.leaf.cut, found.department.cut)
-    assert np.bincount(decision, minlength=3).tolist() == [150, 50, 0]
-
-
-def test_joint_promises_are_each_made_at_a_share_of_the_error():
-    items = items_of()
-    joint = choose_thresholds(items, [3, 7], 0.9, error_probability=0.1, joint=True)
-    halved = choose_thresholds(items, [3, 7], 0.9, error_probability=0.05)
-    assert joint.by_department == halved.by_department
-    assert joint.overall == choose_thresholds(items, [], 0.9, error_probability=0.1).overall
 
 
 def test_an_empty_split_has_no_thresholds():

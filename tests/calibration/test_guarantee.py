@@ -5,9 +5,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
-from hierarchy_lm.calibration import ValidationItems, choose_threshold, choose_thresholds, decide
+from hierarchy_lm.calibration import ValidationItems, choose_threshold, choose_thresholds
+from hierarchy_lm.cascade_folder import Calibration
+from hierarchy_lm.classification.decisions import Thresholds
 
 Array = NDArray[np.float64]
 DRAWS, ITEMS, TARGET, ALPHA = 300, 400, 0.9, 0.05
@@ -121,20 +124,37 @@ def cascade_draw(random: np.random.Generator, num_items: int) -> ValidationItems
     )
 
 
+def decided(items: ValidationItems, calibration: Calibration) -> NDArray[np.int64]:
+    """What `hlm predict` decides of the items."""
+    columns = (items.department, items.leaf, items.p_department, items.confidence)
+    empty = torch.zeros(len(items.leaf), dtype=torch.bool)
+    return Thresholds(calibration, 2).decide(*map(torch.from_numpy, columns), empty)[0].numpy()
+
+
 def test_each_promise_of_the_decision_holds():
     """True accuracies of accepted leaves and of departments backed off, over and per department."""
     large = cascade_draw(np.random.default_rng(999), 30_000)
     missed = {key: 0 for key in [(None, 0), (None, 1), (0, 0), (0, 1), (1, 0), (1, 1)]}
     for seed in range(DRAWS):
         items = cascade_draw(np.random.default_rng(seed), 600)
-        chosen = choose_thresholds(items, [0, 1], 0.8)
-        for department, pair in [(None, chosen.overall), *chosen.by_department.items()]:
-            decision = decide(
-                large.leaf, large.confidence, large.p_department, pair.leaf.cut, pair.department.cut
+        overall, by_department = choose_thresholds(items, [0, 1], 0.8)
+        values = [threshold.threshold for threshold in overall]
+        own = {
+            str(node): {"leaf": pair.leaf.threshold, "department": pair.department.threshold}
+            for node, pair in by_department.items()
+        }
+        for per_department, nodes in ((False, [None]), (True, [0, 1])):
+            stored = Calibration(
+                leaf_threshold=values[0],
+                department_threshold=values[1],
+                per_department=per_department,
+                departments=own,
             )
-            own = slice(None) if department is None else large.department == department
-            for code, correct in enumerate([large.leaf_correct, large.department_correct]):
-                right = correct[own][decision[own] == code]
-                missed[department, code] += len(right) > 0 and right.mean() < 0.8
+            decision = decided(large, stored)
+            for node in nodes:
+                among = slice(None) if node is None else large.department == node
+                for code, correct in enumerate([large.leaf_correct, large.department_correct]):
+                    right = correct[among][decision[among] == code]
+                    missed[node, code] += len(right) > 0 and right.mean() < 0.8
     assert max(missed.values()) <= MOST * DRAWS
     assert max(missed.values()) > 0

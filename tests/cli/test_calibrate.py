@@ -2,13 +2,16 @@
 
 import json
 import shutil
+from dataclasses import asdict
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from hierarchy_lm.calibration import tuning_items
+from hierarchy_lm.cascade_answers import SCHEMA
 from hierarchy_lm.classification.calibration import (
     Promise,
     choose,
@@ -16,7 +19,7 @@ from hierarchy_lm.classification.calibration import (
     read_answers,
     scale,
 )
-from hierarchy_lm.classification.evaluation import SCHEMA
+from hierarchy_lm.cli.evaluate import evaluate_cascade
 from hierarchy_lm.errors import UserError
 
 from ..conftest import ROOT, shop_tree
@@ -118,14 +121,18 @@ def test_departments_own_thresholds(hlm, trainer, cascade, shop):
     assert set(found["departments"]) == {str(node) for node in range(tree.level_sizes[0])}
     for path in tree.paths[: tree.level_sizes[0]]:
         assert f"leaf in {path}" in out
-    assert "department's own threshold" in out
-    own = {tree.paths[int(node)]: cut for node, cut in found["departments"].items()}
-    assert any(cut is not None for cut in own.values())
-    assert any(cut is None for cut in own.values())  # nothing was seen of some
+    assert "department's own thresholds" in out
+    own = {tree.paths[int(node)]: pair for node, pair in found["departments"].items()}
+    assert any(pair["leaf"] is not None for pair in own.values())
+    assert any(pair["leaf"] is None for pair in own.values())  # nothing was seen of some
     for row in pq.read_table(trainer("predict") / "predictions").to_pylist():
-        cut = own[row["department"]]
-        accepted = row["leaf"] is not None and cut is not None and row["confidence"] >= cut
-        assert (row["decision"] == "leaf") == accepted
+        if row["reason"] == "no_text":
+            continue
+        leaf, department = own[row["department"]]["leaf"], own[row["department"]]["department"]
+        accepted = row["leaf"] is not None and leaf is not None and row["confidence"] >= leaf
+        backed_off = department is not None and row["p_department"] >= department
+        expected = "leaf" if accepted else "department" if backed_off else "abstain"
+        assert row["decision"] == expected
 
 
 def without_labels(table):
@@ -159,13 +166,78 @@ def test_no_validation_split(hlm, cascade, shop, tmp_path):
         (["--target_accuracy=1"], "target"),
         (["--target_accuracy=1.5"], "target"),
         (["--error_probability=0"], "error_probability"),
+        (["--target_accuracy=1", "--top_departments=3"], "target"),
         (["--top_departments=0"], "top_departments"),
         (["--label_column=truth"], "label_column"),
         (["--colour=red"], "colour"),
     ],
 )
 def test_options_that_make_no_sense(hlm, cascade, shop, options, word):
-    assert_refused(hlm("calibrate", cascade, shop, *options), word)
+    """They are refused before the split is run."""
+    result = hlm("calibrate", cascade, shop, *options)
+    assert_refused(result, word)
+    assert "Validation" not in result[1]
+    assert not (cascade / "calibration.json").exists()
+
+
+def test_nothing_is_stored_before_all_is_known(hlm, cascade, shop, monkeypatch):
+    """The second pass of a beam is killed."""
+    run, calls = evaluate_cascade, []
+
+    def killed(*args):
+        calls.append(args)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        run(*args)
+
+    monkeypatch.setattr("hierarchy_lm.cli.calibrate.evaluate_cascade", killed)
+    (cascade / "calibration.json").write_text('{"leaf_threshold": 0.7}')
+    before = contents(cascade)
+    status, _, _ = hlm("calibrate", cascade, shop, "--top_departments=3")
+    assert status == 130
+    assert len(calls) == 2
+    assert contents(cascade) == before
+
+
+def contents(cascade):
+    """All files but the records of runs."""
+    files = (file for file in cascade.rglob("*") if file.is_file())
+    return {str(file): file.read_bytes() for file in files if cascade / "runs" not in file.parents}
+
+
+def test_the_answers_of_an_evaluation_are_left_alone(hlm, cascade, shop):
+    before = contents(cascade)
+    assert hlm("calibrate", cascade, shop)[0] == 0
+    after = contents(cascade)
+    assert set(after) - set(before) == {str(cascade / "calibration.json")}
+    assert {name: after[name] for name in before} == before
+
+
+def test_a_report_of_answers_from_before_the_calibration_is_refused(hlm, trainer, cascade, shop):
+    trainer("test")
+    assert hlm("report", cascade)[0] == 0
+    assert hlm("calibrate", cascade, shop, "--target_accuracy=0.999")[0] == 0
+    assert_refused(hlm("report", cascade), "calibrated", "hlm test", str(cascade))
+    trainer("test", "--model.calibrated=false")
+    assert hlm("report", cascade)[0] == 0
+    page = (cascade / "evaluation" / "test" / "report.md").read_text()
+    assert "model.calibrated was false" in page
+    trainer("test")
+    assert hlm("report", cascade)[0] == 0
+    page = (cascade / "evaluation" / "test" / "report.md").read_text()
+    assert "found no threshold" in page
+    assert "accept the leaf | 0 |" in page
+
+
+@pytest.mark.parametrize(
+    ("place", "word"), [("department", "department"), ("leaves/000*", "'123'")]
+)
+def test_answers_that_are_no_numbers(hlm, cascade, shop, place, word):
+    (file,) = cascade.glob(f"{place}/classifier.ckpt")
+    checkpoint = torch.load(file, weights_only=True)
+    checkpoint["state_dict"]["head.output.bias"][:] = float("nan")
+    torch.save(checkpoint, file)
+    assert_refused(hlm("calibrate", cascade, shop), str(cascade), word, "NaN")
     assert not (cascade / "calibration.json").exists()
 
 
@@ -287,12 +359,30 @@ def test_answers_without_any_leaf(trained_cascade, tmp_path):
     assert report.calibration.department_threshold is not None
 
 
-def test_a_beam_is_calibrated_on_the_answers_that_predict_gives(hlm, cascade, shop, trainer):
+def test_a_beam_is_calibrated_on_the_answers_that_predict_gives(
+    hlm, cascade, shop, trainer, monkeypatch
+):
     """With temperatures another department's leaf may be the best."""
-    beam = "--model.top_departments=3"
-    status, _, err = hlm("calibrate", cascade, shop, "--top_departments=3")
-    assert status == 0, err
-    assert stored(cascade)["top_departments"] == 3
+    beam, seen = "--model.top_departments=3", []
+
+    def chosen(folder, answers, *rest):
+        seen.append(answers)
+        return choose(folder, answers, *rest)
+
+    monkeypatch.setattr("hierarchy_lm.cli.calibrate.choose", chosen)
+    assert hlm("calibrate", cascade, shop, "--top_departments=3", "--target_accuracy=0.55")[0] == 0
+    found = stored(cascade)
+    assert found["top_departments"] == 3
+    assert found["department_temperature"] != 1
+    trainer("validate", beam)
+    answers = read_answers(cascade, cascade / "evaluation" / "validation")
+    temperatures = (found["department_temperature"], found["leaf_temperature"])
+    again = choose(cascade, answers, temperatures, Promise(0.55, 0.05, False, 3)).calibration
+    assert asdict(again) == found
+    (given,) = seen
+    assert len(given.leaf) > 20
+    for mine, theirs in zip(given, answers, strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-6)
     run = trainer("predict", beam, "--data.predict_split=validation")
     predicted = {
         row["item_id"]: row["confidence"]

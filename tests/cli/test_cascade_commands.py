@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from pyarrow import csv
 from sklearn.metrics import f1_score
 
 from hierarchy_lm.hierarchy import Hierarchy
@@ -203,6 +204,28 @@ def test_scores_agree_with_a_slow_count_of_the_kept_answers(scores, cascade, sho
     assert found["test/weighted_f1_L1"] == pytest.approx(weighted)
     assert found["test/coverage_at_0.90"] == pytest.approx(slow_coverage(rows, 0.9), abs=1e-6)
     assert 0.3 < found["test/leaf_accuracy"] < 1
+
+
+def test_scores_by_department_and_by_threshold_are_written(scores, cascade, tmp_path):
+    scores()
+    run = tmp_path / "runs" / "version_0"
+    tree = Hierarchy.from_parquet(cascade / "hierarchy.parquet")
+    rows = pq.read_table(sorted((cascade / "evaluation" / "test").glob("*.parquet"))).to_pylist()
+    table = csv.read_csv(run / "test_departments.csv").to_pylist()
+    assert [str(row["department"]) for row in table] == tree.paths[: tree.level_sizes[0]]
+    for root, found in enumerate(table):
+        own = [row for row in rows if root in {tree.roots[node] for node in row["gold"]}]
+        wrong = sum(row["weight"] for row in own if row["leaf"] not in row["gold"])
+        assert found["items"] == len(own)
+        assert found["weight"] == pytest.approx(sum(row["weight"] for row in own))
+        assert found["error_weight"] == pytest.approx(wrong)
+    curve = csv.read_csv(run / "test_curve.csv").to_pylist()
+    total = sum(row["weight"] for row in rows)
+    for step in curve[::5]:
+        kept = [row for row in rows if row["confidence"] >= step["threshold"]]
+        assert step["items"] == len(kept)
+        assert step["coverage"] == pytest.approx(sum(row["weight"] for row in kept) / total)
+    assert len({step["items"] for step in curve}) == len(curve) > 20
 
 
 def slow_coverage(rows, target):

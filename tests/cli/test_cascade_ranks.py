@@ -4,6 +4,7 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import csv
 
 from ..conftest import ROOT
 from .conftest import hlm_process
@@ -49,7 +50,7 @@ def test_ranks_share_the_items(cascade, shop, tmp_path, window):
 
 
 def test_scores_and_kept_answers_are_those_of_one_rank(cascade, shop, tmp_path):
-    scores, kept = {}, {}
+    scores, kept, tables = {}, {}, {}
     for ranks in (2, 1, 2):  # each replaces the one before, parts of the other rank too
         root = tmp_path / f"{ranks}-{len(scores)}"
         status, out = run("test", cascade, shop, root, ranks, "--data.window=50")
@@ -57,8 +58,11 @@ def test_scores_and_kept_answers_are_those_of_one_rank(cascade, shop, tmp_path):
         scores[ranks] = json.loads((root / "version_0" / "test.json").read_text())
         files = sorted((cascade / "evaluation" / "test").glob("part-*"))
         assert len(files) == ranks
+        tables[ranks] = csv.read_csv(root / "version_0" / "test_departments.csv")
         kept[ranks] = pq.read_table(files).sort_by("item_id")
     assert scores[2] == pytest.approx(scores[1], rel=1e-5)
+    for name in ("items", "weight"):
+        assert tables[2][name].to_pylist() == tables[1][name].to_pylist()
     for name in ("item_id", "gold", "weight", "department", "leaf", "decision"):
         assert kept[1][name].to_pylist() == kept[2][name].to_pylist()
 

@@ -223,15 +223,3 @@ def test_departments_equal_loops_over_their_items(seed):
         assert found.department_accuracy[root].item() == pytest.approx(department)
         assert found.leaf_accuracy[root].item() == pytest.approx(leaf)
         assert found.error_weight[root].item() == pytest.approx(sum(weights) * (1 - leaf))
-
-
-def test_reliability_bins_hold_mean_confidence_and_accuracy():
-    case = Case(1)
-    found = metric_of(*case.batches()).department_reliability()
-    inside = [i for i in case.rated() if 7 / 15 <= case.p_department[i] < 8 / 15]
-    weight = sum(case.weight[i] for i in inside)
-    stated = sum(case.weight[i] * case.p_department[i] for i in inside) / weight
-    right = sum(case.weight[i] for i in inside if case.department_is_right(i)) / weight
-    assert found.weight[7].item() == pytest.approx(weight)
-    assert found.confidence[7].item() == pytest.approx(stated)
-    assert found.accuracy[7].item() == pytest.approx(right)

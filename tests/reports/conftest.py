@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hierarchy_lm.cascade_folder import CascadeInfo, DepartmentEntry
+from hierarchy_lm.cascade_folder import CascadeInfo, DepartmentEntry, calibration_fingerprint
 from hierarchy_lm.cascade_folder import write_cascade as write_cascade_info
 from hierarchy_lm.cli import main
 from hierarchy_lm.hierarchy import Hierarchy
@@ -46,7 +46,7 @@ CALIBRATION = {
     "error_probability": 0.05,
     "leaf_threshold": 0.62,
     "department_threshold": 0.5,
-    "departments": {"0": 0.7},
+    "departments": {"0": {"leaf": 0.7, "department": 0.41}},
 }
 DEPARTMENTS = [
     DepartmentEntry(0, "Garden", "failed", items=9, leaves=6),
@@ -114,7 +114,13 @@ def write_cascade():
         )
         if calibration is not None:
             (folder / "calibration.json").write_text(json.dumps(calibration))
-        info = {"dataset": str(dataset), "split": split, "label_column": label_column}
+        info = {
+            "dataset": str(dataset),
+            "split": split,
+            "label_column": label_column,
+            "calibration": calibration_fingerprint(folder),
+            "calibrated": True,
+        }
         (place / "evaluation.json").write_text(json.dumps(info))
         table = pa.table(columns, schema=ROWS)
         half = len(table) // 2
