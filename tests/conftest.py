@@ -15,6 +15,9 @@ import pytest
 from hierarchy_lm.dataset import PRODUCT_SCHEMA, DatasetInfo, write_json
 from hierarchy_lm.hierarchy import Hierarchy
 
+# One thread, here and in every process that a test starts: sums in one order, runs bit-equal.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).parents[1]
 HLM = Path(sys.executable).with_name("hlm")
 
