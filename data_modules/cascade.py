@@ -4,7 +4,7 @@ from pathlib import Path
 
 from data_modules.base import Split, TokenDataModule
 from data_modules.batching import BatchOptions
-from data_modules.classification import LabelColumn, product_source
+from data_modules.products import LabelColumn, product_source
 from hierarchy_lm.cascade_folder import read_cascade
 from hierarchy_lm.text import TextOptions
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from dataclasses import asdict, replace
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -12,40 +11,16 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from data_modules.augmentation import AugmentationOptions, augmented_shard
-from data_modules.base import Source, Split, TokenDataModule, cache_folder
+from data_modules.base import Source, Split, TokenDataModule
 from data_modules.batching import BatchOptions
-from data_modules.datasets import find_dataset
 from data_modules.node_store import NodeStore
+from data_modules.products import LabelColumn, product_source
 from data_modules.sampling import Draw, SamplingOptions, draw
 from data_modules.tokens import TokenStore, open_cache
 from hierarchy_lm.batches import ProductBatch
-from hierarchy_lm.dataset import PRODUCT_SCHEMA
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.hierarchy import Hierarchy
 from hierarchy_lm.text import TextOptions
-
-LabelColumn = Literal["node_ids", "true_node_ids"]
-
-
-def product_source(
-    dataset: str, cache_dir: str | None, label_column: LabelColumn = "node_ids"
-) -> tuple[Source, Hierarchy]:
-    """The products of a dataset folder with their nodes, those without any included."""
-    folder = find_dataset(dataset)
-    hierarchy = Hierarchy.from_parquet(folder / "hierarchy.parquet")
-    schema = PRODUCT_SCHEMA
-    if label_column not in schema.names:
-        schema = schema.append(pa.field(label_column, pa.list_(pa.int32())))
-    source = Source(
-        folder=folder / "products",
-        schema=schema,
-        label_column=label_column,
-        num_labels=hierarchy.num_nodes,
-        cache=cache_folder(folder, cache_dir, "products"),
-        hierarchy=hierarchy,
-        labelled_only=True,
-    )
-    return source, hierarchy
 
 
 class ClassifierDataModule(TokenDataModule):

@@ -1,11 +1,38 @@
 """Products with their nodes in the category tree."""
 
+from typing import Literal
+
+import pyarrow as pa
+
 from data_modules.base import Source, Split, TokenDataModule, cache_folder
 from data_modules.batching import BatchOptions
 from data_modules.datasets import find_dataset
 from hierarchy_lm.dataset import PRODUCT_SCHEMA
 from hierarchy_lm.hierarchy import Hierarchy
 from hierarchy_lm.text import TextOptions
+
+LabelColumn = Literal["node_ids", "true_node_ids"]
+
+
+def product_source(
+    dataset: str, cache_dir: str | None, label_column: LabelColumn = "node_ids"
+) -> tuple[Source, Hierarchy]:
+    """The products of a dataset folder with their nodes, those without any included."""
+    folder = find_dataset(dataset)
+    hierarchy = Hierarchy.from_parquet(folder / "hierarchy.parquet")
+    schema = PRODUCT_SCHEMA
+    if label_column not in schema.names:
+        schema = schema.append(pa.field(label_column, pa.list_(pa.int32())))
+    source = Source(
+        folder=folder / "products",
+        schema=schema,
+        label_column=label_column,
+        num_labels=hierarchy.num_nodes,
+        cache=cache_folder(folder, cache_dir, "products"),
+        hierarchy=hierarchy,
+        labelled_only=True,
+    )
+    return source, hierarchy
 
 
 class ProductDataModule(TokenDataModule):
@@ -33,15 +60,5 @@ class ProductDataModule(TokenDataModule):
         cache_dir: str | None = None,
         predict_split: Split = "test",
     ) -> None:
-        folder = find_dataset(dataset)
-        hierarchy = Hierarchy.from_parquet(folder / "hierarchy.parquet")
-        source = Source(
-            folder=folder / "products",
-            schema=PRODUCT_SCHEMA,
-            label_column="node_ids",
-            num_labels=hierarchy.num_nodes,
-            cache=cache_folder(folder, cache_dir, "products"),
-            hierarchy=hierarchy,
-            labelled_only=True,
-        )
+        source, _ = product_source(dataset, cache_dir)
         super().__init__(source, tokenizer, text, batch, num_workers, predict_split)

@@ -196,7 +196,7 @@ def test_a_fault_inside_is_not_reported_as_an_output_without_permission(again, m
     def refuse(*_):
         raise PermissionError(13, "Permission denied", "/elsewhere")
 
-    monkeypatch.setattr("hierarchy_lm.cli.fit_cascade.write_cascade", refuse)
+    monkeypatch.setattr("hierarchy_lm.cli.leaf_training.write_cascade", refuse)
     with pytest.raises(PermissionError, match="elsewhere"):
         again()
 
