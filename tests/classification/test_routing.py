@@ -93,6 +93,16 @@ def test_chunks_keep_to_their_budget_and_lose_no_row(trained_cascade, shop):
         assert rows == expected
 
 
+def test_sorted_rows_are_cut_where_padding_would_cost_more_than_a_pass(trained_cascade):
+    router = Cascade(str(trained_cascade), chunk_tokens=640).router  # a pass is worth 10 tokens
+    lengths = torch.tensor([3, 3, 4, 5, 8, 20, 20, 30, 31])
+    mask = (torch.arange(31) < lengths[:, None]).long()
+    chunks = router._chunks(TokenBatch(mask, torch.zeros_like(mask), mask))
+    # By hand: padding 1+1 for the 4, then 2+2+1 for the 5; 3, 3, 4, 5 before an 8 would pad 17.
+    # Two 20s before a 30 would pad 20; the 31 adds 1 to the 30.
+    assert [tuple(part.input_ids.shape) for part in chunks] == [(4, 5), (1, 8), (2, 20), (2, 31)]
+
+
 @pytest.mark.parametrize("beam", [1, 2, 3, 6, 99])
 def test_agrees_with_asking_every_leaf_of_the_best_departments(trained_cascade, shop, beam):
     assert_agrees_with_oracle(trained_cascade, windows(shop, trained_cascade, window=50), beam)
