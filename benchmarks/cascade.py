@@ -24,7 +24,7 @@ VOCABULARY, BATCH, MAX_LENGTH = 30_522, 32, 128
 
 def run(quick: bool) -> Report:
     """Measure 12 departments of 2,500 leaves at MiniLM's size, or tiny ones."""
-    departments, leaves, window, rounds = (3, 20, 64, 1) if quick else (12, 2500, 4096, 3)
+    departments, leaves, window, rounds = (3, 20, 64, 1) if quick else (12, 2500, 2048, 3)
     torch.manual_seed(0)
     models = Models(departments, leaves, "tiny" if quick else "minilm")
     router = Router(models.first, models, Temperatures(), 1, 1, chunk_tokens=4096)
