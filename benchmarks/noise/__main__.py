@@ -65,13 +65,11 @@ class Run(NamedTuple):
 
 
 def runs(seeds: int) -> Iterator[Run]:
-    """L1 and L2 with several seeds, more and more wrong labels with one."""
-    for seed in range(seeds):
-        for noise, strategy in product(("L1", "L2"), STRATEGIES):
-            yield Run(noise, None, strategy, seed)
-        if seed == 0:
-            for wrong_labels, strategy in product((0.3, 0.5), STRATEGIES):
-                yield Run("L2", wrong_labels, strategy, seed)
+    """L1 and L2, then L2 with more and more wrong labels."""
+    catalogues = (("L1", None), ("L2", None)), (("L2", 0.3), ("L2", 0.5))
+    for group in catalogues:
+        for seed, (noise, wrong_labels), strategy in product(range(seeds), group, STRATEGIES):
+            yield Run(noise, wrong_labels, strategy, seed)
 
 
 def catalogue(run: Run, output: Path) -> Path:
