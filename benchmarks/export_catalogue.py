@@ -1,5 +1,9 @@
-"""A dataset folder turned back into what a shop would export, to be prepared again."""
+"""A dataset folder turned back into what a shop would export, to be prepared again.
 
+python -m benchmarks.export_catalogue DATASET OUTPUT
+"""
+
+import argparse
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,9 +17,10 @@ def export_catalogue(dataset: Path, output: Path) -> None:
 
     Args:
         dataset: A dataset folder.
-        output: Folder of the Parquet files, one per shard.
+        output: Folder of the Parquet files, one per shard and of its name, so that a mapping can
+            keep the splits: ``files: {train: OUTPUT/train-*.parquet, ...}``.
     """
-    output.mkdir()
+    output.mkdir(parents=True)
     paths = pq.read_table(dataset / "hierarchy.parquet", columns=["path"])["path"].combine_chunks()
     for shard in sorted((dataset / "products").glob("*.parquet")):
         with pq.ParquetFile(shard) as file:
@@ -32,3 +37,11 @@ def _with_paths(batch: pa.RecordBatch, paths: pa.Array, schema: pa.Schema) -> pa
     categories = pa.ListArray.from_arrays(nodes.offsets, paths.take(nodes.values))
     columns = [*(batch.column(name) for name in COLUMNS[:-1]), categories]
     return pa.record_batch(columns, schema=schema)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("output", type=Path)
+    arguments = parser.parse_args()
+    export_catalogue(arguments.dataset, arguments.output)
