@@ -2,6 +2,7 @@
 
 from hierarchy_lm.metrics.cascade import CascadeMetrics, DepartmentScores
 from hierarchy_lm.metrics.confidence import CoverageCurve
+from hierarchy_lm.metrics.consistency import PathConsistency
 from hierarchy_lm.metrics.f1 import LabelF1, LevelF1
 from hierarchy_lm.metrics.outcomes import CascadeOutcome, Judgement, judge
 
@@ -13,5 +14,6 @@ __all__ = [
     "Judgement",
     "LabelF1",
     "LevelF1",
+    "PathConsistency",
     "judge",
 ]
