@@ -8,8 +8,9 @@ from torch import Tensor
 
 from hierarchy_lm.backbones import BackboneOptions
 from hierarchy_lm.batches import ProductBatch, SparseTargets
+from hierarchy_lm.decoding import DecodeOptions, decode
 from hierarchy_lm.hierarchy import Hierarchy
-from hierarchy_lm.metrics import LevelF1
+from hierarchy_lm.metrics import LevelF1, PathConsistency
 from hierarchy_lm.module import EncoderModule
 from hierarchy_lm.optimizers import OptimizerOptions
 
@@ -24,6 +25,7 @@ class HierarchyPretrainer(EncoderModule):
         hierarchy: Path of ``hierarchy.parquet``.
         tokenizer: Folder or hub id of the tokenizer.
         backbone: The encoder, all that later stages take.
+        decode: Which nodes count as predicted.
         optimizer: AdamW and its schedule.
 
     Attributes:
@@ -37,13 +39,16 @@ class HierarchyPretrainer(EncoderModule):
         hierarchy: str,
         tokenizer: str,
         backbone: BackboneOptions,
+        decode: DecodeOptions,
         optimizer: OptimizerOptions,
     ) -> None:
         super().__init__(tokenizer, backbone, optimizer)
         self.hierarchy = Hierarchy.from_parquet(Path(hierarchy))
         self.fingerprints["category tree"] = self.hierarchy.fingerprint
         self.offsets: list[int] = self.hierarchy.level_offsets.tolist()
+        self.decode_options = decode
         self.f1 = LevelF1(self.offsets)
+        self.consistency = PathConsistency(self.hierarchy.parents)
 
     @property
     def label_names(self) -> list[str]:
@@ -62,13 +67,22 @@ class HierarchyPretrainer(EncoderModule):
         """Mean loss over the documents of the batch."""
         return self.path_loss(self(batch), batch.targets)
 
-    def evaluate(self, batch: ProductBatch) -> tuple[Tensor, Tensor | SparseTargets]:
-        """Loss, and the logits from which per-level micro F1 is counted (SST, Table VIII)."""
+    def evaluate(self, batch: ProductBatch) -> tuple[Tensor, SparseTargets]:
+        """Loss and decoded nodes; their path consistency is counted on the way."""
         logits: Tensor = self(batch)
-        return self.path_loss(logits, batch.targets), logits
+        predicted = decode(logits, self.hierarchy, self.decode_options)
+        self.consistency.update(predicted, len(batch.rows))
+        return self.path_loss(logits, batch.targets), predicted
+
+    def _log_f1(self, stage: str) -> None:
+        super()._log_f1(stage)
+        scores = self.consistency.compute()
+        self.log_dict({f"{stage}/{name}": value for name, value in scores.items()})
+        self.consistency.reset()
 
     def predict_step(self, batch: ProductBatch, batch_idx: int) -> dict[str, Tensor]:
-        """Nodes whose probability exceeds one half, as sparse coordinates."""
-        probabilities = torch.sigmoid(self(batch).float())
-        documents, nodes = torch.nonzero(probabilities > 0.5, as_tuple=True)
-        return {"documents": documents, "labels": nodes, "scores": probabilities[documents, nodes]}
+        """Decoded nodes and their probabilities, as sparse coordinates."""
+        logits: Tensor = self(batch)
+        documents, nodes = decode(logits, self.hierarchy, self.decode_options)
+        scores = torch.sigmoid(logits[documents, nodes].float())
+        return {"documents": documents, "labels": nodes, "scores": scores}

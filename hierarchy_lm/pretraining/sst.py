@@ -4,6 +4,7 @@ from torch import Tensor
 
 from hierarchy_lm.backbones import BackboneOptions
 from hierarchy_lm.batches import ProductBatch, SparseTargets
+from hierarchy_lm.decoding import DecodeOptions
 from hierarchy_lm.losses import NodeReduction, PathLoss
 from hierarchy_lm.nn import StructuralOptions, StructuralTransformer
 from hierarchy_lm.optimizers import OptimizerOptions
@@ -24,6 +25,7 @@ class SSTPretrainer(HierarchyPretrainer):
         node_reduction: How the loss of one level is reduced over its nodes.
         level_weights: Weight of each level's loss, roots first; by default 1 each.
         mask_missing_levels: Leave the levels below the end of a document's path out of its loss.
+        decode: Which nodes count as predicted.
         optimizer: AdamW and its schedule.
     """
 
@@ -36,9 +38,10 @@ class SSTPretrainer(HierarchyPretrainer):
         node_reduction: NodeReduction = "mean",
         level_weights: list[float] | None = None,
         mask_missing_levels: bool = False,
+        decode: DecodeOptions = DecodeOptions(),
         optimizer: OptimizerOptions = OptimizerOptions(),
     ) -> None:
-        super().__init__(hierarchy, tokenizer, backbone, optimizer)
+        super().__init__(hierarchy, tokenizer, backbone, decode, optimizer)
         self.save_hyperparameters(logger=False)
         self.structural = StructuralTransformer(
             self.hierarchy.level_sizes, self.backbone.hidden_size, structural
