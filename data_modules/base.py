@@ -1,6 +1,7 @@
 """What the DataModules share: token caches, the batch plan and the loaders."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,9 +20,10 @@ from data_modules.batching import (
     TrainBatches,
 )
 from data_modules.encoding import read_columns
-from data_modules.shards import find_shards
+from data_modules.shards import Shard, find_shards
 from data_modules.tokens import CacheSpec, TokenStore, open_cache
 from hierarchy_lm.batches import ProductBatch
+from hierarchy_lm.dataset import SPLITS
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.hierarchy import Hierarchy
 from hierarchy_lm.text import TextOptions
@@ -204,6 +206,18 @@ class TokenDataModule(LightningDataModule):
     def item_ids(self, rows: NDArray[np.int64], split: Split | None = None) -> pa.Array:
         """Item ids of rows of a split, by default ``predict_split``."""
         return self.stores[split or self.predict_split].item_ids(rows)
+
+    def splits(self, rows: NDArray[np.int64]) -> pa.DictionaryArray:
+        """Split that each row of ``predict_split`` comes from, also where that is ``all``."""
+        names = [shard.path.name.rpartition("-")[0] for shard in self._shards]
+        ends = np.cumsum([shard.num_rows for shard in self._shards])
+        codes = np.array([SPLITS.index(name) for name in names], dtype=np.int8)
+        owners = codes[np.searchsorted(ends, rows, side="right")]
+        return pa.DictionaryArray.from_arrays(pa.array(owners), pa.array(SPLITS))
+
+    @cached_property
+    def _shards(self) -> tuple[Shard, ...]:
+        return self._spec(self.predict_split, self.source.folder).shards
 
     def _evaluation(self, split: Split, rows: NDArray[np.int64]) -> DataLoader[ProductBatch]:
         plan = self._plan(split, rows)

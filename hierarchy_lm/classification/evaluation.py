@@ -1,6 +1,5 @@
 """Keeps a cascade's answers on a labelled split, one row per item."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from hierarchy_lm.batches import ProductBatch
 from hierarchy_lm.cascade_answers import DECISIONS, SCHEMA
 from hierarchy_lm.cascade_folder import calibration_fingerprint
 from hierarchy_lm.dataset import write_json
-from hierarchy_lm.parts import PartWriter
+from hierarchy_lm.parts import PartWriter, list_column
 
 
 class EvaluationWriter(Callback):
@@ -88,7 +87,7 @@ class EvaluationWriter(Callback):
         documents, nodes = data.hierarchy.most_specific(
             *(part.cpu().numpy() for part in batch.targets)
         )
-        gold = _ragged(documents, nodes, len(batch.rows))
+        gold = list_column(documents, nodes, len(batch.rows))
         columns = [
             data.item_ids(batch.rows.cpu().numpy(), self._split),
             pa.array(batch.weights.float().cpu().numpy()),
@@ -110,10 +109,3 @@ class EvaluationWriter(Callback):
     def _end(self) -> None:
         assert self._writer is not None
         self._writer.close()
-
-
-def _ragged(owners: Sequence[int], values: Sequence[int], size: int) -> pa.Array:
-    """Lists of the values of owners 0 .. size - 1, owners ascending."""
-    counts = np.bincount(np.asarray(owners), minlength=size)
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.asarray(values, dtype=np.int32)))
