@@ -9,6 +9,7 @@ from hierarchy_lm.losses import NodeReduction, PathLoss
 from hierarchy_lm.nn import StructuralOptions, StructuralTransformer
 from hierarchy_lm.optimizers import OptimizerOptions
 from hierarchy_lm.pretraining.base import HierarchyPretrainer
+from hierarchy_lm.pretraining.paths import PathMode
 
 
 class SSTPretrainer(HierarchyPretrainer):
@@ -25,6 +26,7 @@ class SSTPretrainer(HierarchyPretrainer):
         node_reduction: How the loss of one level is reduced over its nodes.
         level_weights: Weight of each level's loss, roots first; by default 1 each.
         mask_missing_levels: Leave the levels below the end of a document's path out of its loss.
+        path_mode: Train on all paths of a product (``union``), or on one drawn in each epoch.
         decode: Which nodes count as predicted.
         optimizer: AdamW and its schedule.
     """
@@ -38,10 +40,11 @@ class SSTPretrainer(HierarchyPretrainer):
         node_reduction: NodeReduction = "mean",
         level_weights: list[float] | None = None,
         mask_missing_levels: bool = False,
+        path_mode: PathMode = "union",
         decode: DecodeOptions = DecodeOptions(),
         optimizer: OptimizerOptions = OptimizerOptions(),
     ) -> None:
-        super().__init__(hierarchy, tokenizer, backbone, decode, optimizer)
+        super().__init__(hierarchy, tokenizer, backbone, path_mode, decode, optimizer)
         self.save_hyperparameters(logger=False)
         self.structural = StructuralTransformer(
             self.hierarchy.level_sizes, self.backbone.hidden_size, structural
