@@ -14,9 +14,9 @@ from torch import Tensor
 
 from hierarchy_lm.batches import ProductBatch
 from hierarchy_lm.dataset import write_json
-from hierarchy_lm.module import EncoderModule
 from hierarchy_lm.parts import PartWriter
 from hierarchy_lm.runs import CONFIG, TOKENIZER, run_folder
+from hierarchy_lm.training import EncoderTraining
 from hierarchy_lm.vocabulary import load_vocabulary
 
 
@@ -34,7 +34,7 @@ class RunRecord(SaveConfigCallback):
         folder.mkdir(parents=True, exist_ok=True)
         config = self.parser.dump(self.config, skip_none=False)
         (folder / CONFIG).write_text(config, encoding="utf-8")
-        if isinstance(pl_module, EncoderModule):
+        if isinstance(pl_module, EncoderTraining):
             load_vocabulary(pl_module.tokenizer).save(folder / TOKENIZER)
         for logger in trainer.loggers:
             logger.log_hyperparams(yaml.safe_load(config))

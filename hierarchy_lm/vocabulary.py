@@ -20,12 +20,16 @@ class Vocabulary:
         tokenizer: Fast tokenizer, without truncation or padding.
         special: Ids of [CLS], [SEP] and padding.
         size: One more than the highest token id, added tokens included; ids may have gaps.
+        special_ids: Ids of all special tokens, [UNK] included.
+        mask: Id of [MASK]; None if there is none.
     """
 
     source: str
     tokenizer: Tokenizer
     special: SpecialTokens
     size: int
+    special_ids: tuple[int, ...]
+    mask: int | None
 
     def save(self, folder: Path) -> None:
         """Write the tokenizer as a Hugging Face folder."""
@@ -74,7 +78,14 @@ def load_vocabulary(source: str) -> Vocabulary:
     tokenizer = Tokenizer.from_str(loaded.backend_tokenizer.to_str())
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    return Vocabulary(source, tokenizer, SpecialTokens(*ids), max(loaded.get_vocab().values()) + 1)
+    return Vocabulary(
+        source,
+        tokenizer,
+        SpecialTokens(*ids),
+        size=max(loaded.get_vocab().values()) + 1,
+        special_ids=tuple(sorted(loaded.all_special_ids)),
+        mask=loaded.mask_token_id,
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from hierarchy_lm.backbones.dnn import DNNModel
 from hierarchy_lm.backbones.surgery import (
     checkpoint_layers,
     count_segments,
@@ -50,6 +51,11 @@ class Backbone(nn.Module):
     def num_layers(self) -> int:
         """Layers a text passes, whether or not they share weights."""
         return int(self.encoder.config.num_hidden_layers)
+
+    @property
+    def has_token_states(self) -> bool:
+        """Whether every token has a state of its own; the DNN has one for the whole text."""
+        return not isinstance(self.encoder, DNNModel)
 
     @property
     def config_dict(self) -> dict[str, Any]:

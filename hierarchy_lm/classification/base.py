@@ -15,12 +15,12 @@ from hierarchy_lm.classification.names import name_vectors
 from hierarchy_lm.hierarchy import Hierarchy
 from hierarchy_lm.losses import DHPCLoss, DHPCOptions, LabelSpace
 from hierarchy_lm.metrics import LabelF1
-from hierarchy_lm.module import EncoderModule, TrainingData
+from hierarchy_lm.module import EncoderModule, LabelledData
 from hierarchy_lm.nn import ClassifierHead, HeadOptions, KnowledgeSkip, SkipOptions
 from hierarchy_lm.optimizers import OptimizerOptions
 
 
-class ClassifierData(TrainingData, Protocol):
+class ClassifierData(LabelledData, Protocol):
     """What a classifier asks of its DataModule beyond what every model does."""
 
     def label_frequencies(self) -> NDArray[np.int64]:

@@ -13,7 +13,8 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 import data_modules.cascade
 import data_modules.classification
 import data_modules.products
-import data_modules.tasks  # noqa: F401
+import data_modules.tasks
+import data_modules.texts  # noqa: F401
 import hierarchy_lm.classification
 import hierarchy_lm.finetuning
 import hierarchy_lm.pretraining  # noqa: F401  (imported classes have short names in the YAML)
