@@ -1,6 +1,7 @@
 """What every run leaves behind and shows on the way."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -116,11 +117,14 @@ class PredictionWriter(BasePredictionWriter):
         super().__init__(write_interval="batch")
         self._writer: PartWriter | None = None
 
+    def folder(self, trainer: Trainer) -> Path:
+        """Where the parts go; all ranks must call it together."""
+        return run_folder(trainer) / "predictions"
+
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open this rank's part under a temporary name."""
         schema = pa.schema([("item_id", pa.string()), *pl_module.prediction_schema])  # type: ignore[misc]
-        folder = run_folder(trainer) / "predictions"
-        self._writer = PartWriter(folder, trainer.global_rank, schema)
+        self._writer = PartWriter(self.folder(trainer), trainer.global_rank, schema)
 
     def write_on_batch_end(
         self,

@@ -1,12 +1,12 @@
 """Parquet files that grow batch by batch and are whole or absent."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import ArrayLike
 
 
 class PartWriter:
@@ -34,7 +34,7 @@ class PartWriter:
         os.replace(self._part.with_suffix(".tmp"), self._part)
 
 
-def list_column(owners: Sequence[int], values: Sequence[int], size: int) -> pa.Array:
+def list_column(owners: ArrayLike, values: ArrayLike, size: int) -> pa.Array:
     """Lists of the values of owners 0 .. size - 1, owners ascending, as ``list<int32>``."""
     counts = np.bincount(np.asarray(owners, dtype=np.int64), minlength=size)
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)

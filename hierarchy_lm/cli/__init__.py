@@ -12,6 +12,7 @@ TRAINER_COMMANDS = {
     "validate": "evaluate a checkpoint on the validation split",
     "test": "evaluate a checkpoint on the test split",
     "predict": "write predictions to Parquet",
+    "embed": "write embeddings to Parquet",
 }
 OTHER_COMMANDS = {
     "sample": "generate a realistic catalogue with known noise",
@@ -21,6 +22,7 @@ OTHER_COMMANDS = {
     "fit-cascade": "train a department classifier and all leaf classifiers",
     "calibrate": "fit temperatures and choose thresholds for a target accuracy",
     "report": "write a page about a tested cascade",
+    "embedding-report": "write a page on what embeddings know of the tree",
 }
 
 
@@ -50,6 +52,10 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def _run(argv: list[str]) -> int:
     command = argv[0] if argv else "--help"
+    if command == "embed":
+        from hierarchy_lm.cli.embed import run_embed
+
+        return run_embed(argv[1:])
     if command in TRAINER_COMMANDS:
         from hierarchy_lm.cli.training import run_trainer
 
@@ -70,7 +76,7 @@ def _run(argv: list[str]) -> int:
 
 def _usage() -> str:
     commands = {**OTHER_COMMANDS, **TRAINER_COMMANDS}
-    lines = [f"  {name:<12}{text}" for name, text in commands.items()]
+    lines = [f"  {name:<18}{text}" for name, text in commands.items()]
     return "\n".join(
         ["usage: hlm COMMAND [options]", "", *lines, "", "hlm COMMAND --help lists its options."]
     )

@@ -20,6 +20,10 @@ TRAINS = "fit-cascade"  # what stands behind -- goes to every `hlm fit`
 # Lists from a signature would have to be typed as JSON.
 LISTS = {
     "compare": {"runs": ("runs", "+", "Run folders, or folders with runs below them.")},
+    "embedding-report": {
+        "embeddings": ("embeddings", "+", "Folders of `hlm embed`, to stand side by side."),
+        "names": ("--names", "+", "Their names in the report; by default those of the folders."),
+    },
     TRAINS: {"departments": ("--departments", "+", "Train just these again, by name.")},
 }
 
@@ -85,6 +89,10 @@ def _function(name: str) -> Callable[..., None]:
             from hierarchy_lm.reports.cascade import report
 
             return report
+        case "embedding-report":
+            from hierarchy_lm.reports.embeddings import embedding_report
+
+            return embedding_report
         case _:
             from hierarchy_lm.reports.compare import compare
 

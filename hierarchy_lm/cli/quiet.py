@@ -21,6 +21,7 @@ WARNINGS = [
 
 LOGGED = [
     "Tip: For seamless",  # an advertisement
+    "The following callbacks returned in",  # embeddings are written in the place of predictions
     "`weights_only` was not set",  # AtomicCheckpointIO reads with weights_only=True all the same
 ]
 

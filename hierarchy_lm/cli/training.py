@@ -16,6 +16,7 @@ import data_modules.products
 import data_modules.tasks
 import data_modules.texts  # noqa: F401
 import hierarchy_lm.classification
+import hierarchy_lm.embeddings
 import hierarchy_lm.finetuning
 import hierarchy_lm.pretraining  # noqa: F401  (imported classes have short names in the YAML)
 from data_modules.datasets import dataset_path, find_dataset
@@ -93,9 +94,12 @@ class HierarchyCLI(LightningCLI):
         trained = "cascade" in config.model.init_args  # its weights are in the cascade folder
         if trained and (self.subcommand == "fit" or config.get("ckpt_path")):
             raise UserError("a Cascade is trained by `hlm fit-cascade`, and needs no --ckpt_path")
+        embeds = config.model.class_path.endswith(".Embedder")  # it has no head
+        if embeds and (self.subcommand != "predict" or config.get("ckpt_path")):
+            raise UserError("an Embedder is for `hlm embed`; give its weights as model.backbone")
         if config.get("ckpt_path"):
             config.ckpt_path = str(find_checkpoint(config.ckpt_path, root))
-        elif self.subcommand != "fit" and not trained:  # Lightning would take random heads
+        elif self.subcommand != "fit" and not (trained or embeds):  # Lightning: random heads
             raise UserError(
                 f"hlm {self.subcommand}: no checkpoint; give --ckpt_path best, last, a file or a "
                 "run folder"

@@ -1,5 +1,6 @@
 """A report's sections written as one HTML page without any outside resource, and as Markdown."""
 
+import base64
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,6 +9,21 @@ from importlib.resources import files
 from string import Template
 
 from hierarchy_lm.reports.cascade_tables import Table
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An SVG of its own, which both kinds of page show.
+
+    Attributes:
+        file: Its name beside the Markdown.
+        caption: What it shows.
+        svg: The file.
+    """
+
+    file: str
+    caption: str
+    svg: str
 
 
 @dataclass(frozen=True)
@@ -21,6 +37,7 @@ class Section:
         table: The figures.
         figure: HTML that stands before the table, in the page only.
         folded: Whether the page shows the table on demand.
+        pictures: Shown after the table.
     """
 
     title: str
@@ -29,6 +46,7 @@ class Section:
     table: Table | None = None
     figure: str = ""
     folded: bool = False
+    pictures: list[Picture] = field(default_factory=list)
 
 
 def html_page(title: str, sections: Sequence[Section], data: str) -> str:
@@ -57,8 +75,18 @@ def _html_section(section: Section) -> str:
         table = f"<details><summary>Figures as a table</summary>{table}</details>"
     return (
         f'<section aria-labelledby="{name}"><h2 id="{name}">{escape(section.title)}</h2>'
-        f"{text}{notes}{section.figure}{table}</section>"
+        f"{text}{notes}{section.figure}{table}{_html_pictures(section.pictures)}</section>"
     )
+
+
+def _html_pictures(pictures: Sequence[Picture]) -> str:
+    shown = "".join(
+        '<figure style="margin:0"><img style="width:100%" alt="" src="data:image/svg+xml;base64,'
+        f'{base64.b64encode(picture.svg.encode()).decode()}">'
+        f"<figcaption>{escape(picture.caption)}</figcaption></figure>"
+        for picture in pictures
+    )
+    return f'<div class="pair">{shown}</div>' if shown else ""
 
 
 def _html_table(table: Table) -> str:
@@ -90,7 +118,7 @@ def _numeric(right: bool) -> str:
 
 
 def markdown(title: str, sections: Sequence[Section]) -> str:
-    """The same sections without figures."""
+    """The same sections without figures; pictures are files beside it."""
     blocks = [f"# {_plain(title)}"]
     for section in sections:
         blocks += [f"## {_plain(section.title)}", *map(_plain, section.text)]
@@ -98,6 +126,7 @@ def markdown(title: str, sections: Sequence[Section]) -> str:
             blocks.append("\n".join(f"- {_plain(note)}" for note in section.notes))
         if section.table and section.table.rows:
             blocks.append(_markdown_table(section.table))
+        blocks += [f"![{_plain(one.caption)}]({one.file})" for one in section.pictures]
     return "\n\n".join(blocks) + "\n"
 
 

@@ -16,8 +16,8 @@ FEW = [
     "--trainer.enable_progress_bar=false",
 ]
 SHIPPED = {path.stem: path for path in sorted(EXPERIMENTS.glob("*.yaml"))}
-CASCADES = {"dhpc": "fit-cascade", "cascade": "test"}  # all others are for `hlm fit`
-FITTED = [path for name, path in SHIPPED.items() if name not in CASCADES]
+OTHERS = {"dhpc": "fit-cascade", "cascade": "test", "embed": "embed"}  # the rest: `hlm fit`
+FITTED = [path for name, path in SHIPPED.items() if name not in OTHERS]
 
 
 @pytest.mark.parametrize("experiment", FITTED, ids=lambda path: path.stem)
@@ -103,6 +103,16 @@ def test_cascade_made_before(hlm, shop, cascade, tmp_path):
     assert part.name == "part-00000.parquet"
 
 
+def test_embeddings(hlm, tmp_path):
+    folder = tmp_path / "embeddings"
+    status, _, err = hlm(
+        *("embed", "--config", SHIPPED["embed"], f"--output={folder}"),
+        *("--data.predict_split=test", "--model.backbone.name=tiny", FEW[-1]),
+    )
+    assert status == 0, err
+    assert json.loads((folder / "embeddings.json").read_text())["size"] > 0
+
+
 def test_experiments_are_found():
-    names = {"sst", "finetune_pc", "finetune_qp", "department", "leaf", "dhpc", "cascade"}
+    names = {"sst", "finetune_pc", "finetune_qp", "department", "leaf", "dhpc", "cascade", "embed"}
     assert names <= SHIPPED.keys()
