@@ -1,0 +1,103 @@
+"""What the benchmark compares: pre-training methods, tasks, and their commands."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way of pre-training on the tree, from the MLM encoder.
+
+    Attributes:
+        module: The LightningModule; None leaves the MLM encoder as it is.
+        options: Its options on the command line.
+        tables: The paper's tables that it stands in.
+    """
+
+    module: str | None
+    options: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+
+
+def _sst(*options: str, tables: tuple[str, ...]) -> Method:
+    shown = tuple(f"--model.structural.{option}" for option in options)
+    return Method("SSTPretrainer", shown, tables)
+
+
+METHODS = {
+    "MLM-only": Method(None, tables=("II",)),
+    "SST": _sst(tables=("II", "III", "IV", "VI")),
+    "SST w/o mask": _sst("mask=none", tables=("III",)),
+    "SST w/o projection": _sst("projection=none", tables=("III",)),
+    "Node-only": Method("NodeOnlyPretrainer", tables=("IV",)),
+    "Multi-label": Method("MultiLabelPretrainer", tables=("IV",)),
+    "Multi-task": Method("MultiTaskPretrainer", tables=("IV",)),
+    "Sequential SST": _sst("readout=sequential", tables=("VI",)),
+    "Sequential SST, dependency mask": _sst("readout=sequential", "mask=prev_only", tables=("VI",)),
+}
+BASELINES = {"II": "MLM-only", "III": "SST", "IV": "Node-only", "VI": "Sequential SST"}
+"""The row that a table of the paper compares with."""
+
+
+class Task(NamedTuple):
+    """A downstream task on real data: dataset folder, task name, in which tables it stands."""
+
+    dataset: str
+    name: str
+    title: str
+    tables: tuple[str, ...]
+
+
+EVERYWHERE = ("II", "III", "IV", "VI")
+TASKS = {
+    "PC": Task("mwpd2020", "gpc_level3", "product categorisation: MWPD2020 level 3", EVERYWHERE),
+    "QP": Task("crowdflower", "relevance", "query-product: CrowdFlower", EVERYWHERE),
+    "LF": Task("hm", "department", "local financial: H&M department", ("II",)),
+    "GF": Task("hm", "section", "global financial: H&M section", ("II",)),
+}
+
+
+class Run(NamedTuple):
+    """One fine-tuning."""
+
+    method: str
+    task: str
+    seed: int
+
+    @property
+    def folder(self) -> str:
+        """Where it lies, below the benchmark's output."""
+        return f"{slug(self.method)}/{self.task}-{self.seed}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which runs, in the order in which they are made: what Table II needs comes first.
+
+    Attributes:
+        seeds: Fine-tuning seeds of Table II's rows.
+        variant_seeds: Those of the other rows.
+        methods: Names of methods; by default all.
+    """
+
+    seeds: int = 3
+    variant_seeds: int = 3
+    methods: tuple[str, ...] = field(default_factory=lambda: tuple(METHODS))
+
+    def runs(self) -> list[Run]:
+        """Seeds outside, so that a run that is stopped early has something of everything."""
+        main = [name for name in self.methods if "II" in METHODS[name].tables]
+        variants = [name for name in self.methods if name not in main]
+        found = [Run(m, t, s) for s in range(self.seeds) for m in main for t in TASKS]
+        shared = [name for name, task in TASKS.items() if "III" in task.tables]
+        return found + [
+            Run(m, t, s) for s in range(self.variant_seeds) for m in variants for t in shared
+        ]
+
+
+def slug(name: str) -> str:
+    """A method's name as a folder's."""
+    return name.lower().replace(" ", "-").replace("/", "").replace(",", "")

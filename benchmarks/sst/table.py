@@ -1,0 +1,112 @@
+"""Tables of the benchmark: absolute, relative, deviation over seeds, bootstrap over items."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from sklearn.metrics import accuracy_score, f1_score
+
+from benchmarks.sst.grid import BASELINES, METHODS, TASKS, Run
+from hierarchy_lm.dataset import read_task
+from hierarchy_lm.metrics.bootstrap import paired_bootstrap
+
+RESAMPLES = 1000
+SCORES = ("micro", "macro")
+
+
+def write_results(runs: Sequence[Run], output: Path, data: Path) -> None:
+    """One table per table of the paper, of the runs that have predictions."""
+    found = {run: _predicted(run, output, data) for run in runs if _folder(run, output).is_dir()}
+    gold = {task: _gold(task, data) for task in {run.task for run in found}}
+    lines: list[str] = []
+    for table, baseline in BASELINES.items():
+        rows = [name for name, method in METHODS.items() if table in method.tables]
+        columns = [name for name, task in TASKS.items() if table in task.tables]
+        lines += _table(table, baseline, rows, columns, found, gold)
+    (output / "tables.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def _table(
+    table: str,
+    baseline: str,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    found: dict[Run, NDArray[np.int64]],
+    gold: dict[str, NDArray[np.int64]],
+) -> list[str]:
+    head = [f"{task} {score}" for task in columns for score in SCORES]
+    lines = [f"## Table {table}: against {baseline}", "", "| method | " + " | ".join(head) + " |"]
+    lines.append("|---" * (1 + len(head)) + "|")
+    for method in [baseline, *(row for row in rows if row != baseline)]:
+        cells = []
+        for task in columns:
+            own, base = (_seeds(name, task, found) for name in (method, baseline))
+            cells += _cells(own, base, gold.get(task), same=method == baseline)
+        lines.append(f"| {method} | " + " | ".join(cells) + " |")
+    return [*lines, ""]
+
+
+def _seeds(method: str, task: str, found: dict[Run, Any]) -> list[NDArray[np.int64]]:
+    return [found[run] for run in found if run.method == method and run.task == task]
+
+
+def _cells(
+    own: list[NDArray[np.int64]],
+    base: list[NDArray[np.int64]],
+    gold: NDArray[np.int64] | None,
+    *,
+    same: bool,
+) -> list[str]:
+    """Micro and macro F1: mean and deviation over seeds, relative improvement, p-value."""
+    if gold is None or not own:
+        return ["not run"] * 2
+    ours = [_both(gold, predicted) for predicted in own]
+    cells = [_spread([score[i] for score in ours]) + f" ({len(own)})" for i in range(2)]
+    if same or not base:
+        return cells
+    theirs = [_both(gold, predicted) for predicted in base]
+    labels = int(max(gold.max(), *(one.max() for one in (*own, *base)))) + 1
+    tests = paired_bootstrap(gold, np.stack(base), np.stack(own), labels, RESAMPLES)
+    for i, score in enumerate(SCORES):
+        before, after = (mean(one[i] for one in scores) for scores in (theirs, ours))
+        relative = 100 * (after - before) / before
+        cells[i] += f", {relative:+.1f} %, p {tests[score].p_value:.2f}"
+    return cells
+
+
+def _both(gold: NDArray[np.int64], predicted: NDArray[np.int64]) -> tuple[float, float]:
+    macro = f1_score(gold, predicted, labels=np.unique(gold), average="macro", zero_division=0)
+    return float(accuracy_score(gold, predicted)), float(macro)
+
+
+def _spread(values: list[float]) -> str:
+    if len(values) == 1:
+        return f"{100 * values[0]:.1f}"
+    return f"{100 * mean(values):.1f} ± {100 * stdev(values):.1f}"
+
+
+def _folder(run: Run, output: Path) -> Path:
+    return output / "finetuning" / run.folder / "predictions"
+
+
+def _predicted(run: Run, output: Path, data: Path) -> NDArray[np.int64]:
+    """Label ids in the order of the test split's items."""
+    task = TASKS[run.task]
+    names = read_task(data / task.dataset / "tasks" / task.name).labels
+    table = pq.read_table(_folder(run, output)).sort_by("item_id")
+    labels = pa.compute.index_in(table["labels"].combine_chunks().flatten(), pa.array(names))
+    found: NDArray[np.int64] = labels.to_numpy().astype(np.int64)
+    return found
+
+
+def _gold(name: str, data: Path) -> NDArray[np.int64]:
+    task = TASKS[name]
+    shards = sorted((data / task.dataset / "tasks" / task.name).glob("test-*.parquet"))
+    table = pa.concat_tables([pq.read_table(shard) for shard in shards]).sort_by("item_id")
+    gold: NDArray[np.int64] = table["label_ids"].combine_chunks().flatten().to_numpy()
+    return gold.astype(np.int64)
