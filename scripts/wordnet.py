@@ -118,12 +118,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("output", type=Path)
     options = parser.parse_args()
-    synsets = read(options.folder)
+    lines = [json.dumps(item, ensure_ascii=False) for item in items(read(options.folder))]
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    with options.output.open("w", encoding="utf-8") as file:
-        for item in items(synsets):
-            file.write(json.dumps(item, ensure_ascii=False) + "\n")
-    print(f"{options.output}: {len(synsets)} synsets")
+    options.output.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    print(f"{options.output}: {len(lines)} synsets")
 
 
 if __name__ == "__main__":
