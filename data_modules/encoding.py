@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from data_modules.columns import read_row_groups
+from data_modules.node_texts import LINKS, NodeTexts
 from data_modules.shards import Shard
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.text import ProductTokenizer, SpecialTokens, TextOptions
@@ -49,6 +50,7 @@ class EncodeJob:
         num_labels: Ids must be below this.
         weighted: Whether the rows have an importance, in the column ``weight``.
         dtype: Integer type of the token ids.
+        nodes: If given, each row's nodes stand in front of its text.
     """
 
     path: Path
@@ -61,6 +63,7 @@ class EncodeJob:
     num_labels: int
     weighted: bool
     dtype: str
+    nodes: NodeTexts | None = None
 
     def run(self) -> EncodedRows:
         """Read, check and tokenise the rows.
@@ -68,13 +71,14 @@ class EncodeJob:
         Raises:
             UserError: If the shard cannot be read or holds an unknown label id.
         """
-        columns = read_columns(self.text, self.pair, self.label_column, self.weighted)
+        linked = self.nodes is not None
+        columns = read_columns(self.text, self.pair, self.label_column, self.weighted, linked)
         table, invalid = read_row_groups(self.path, self.row_groups, columns)
         tokenizer = ProductTokenizer(
-            Tokenizer.from_str(self.tokenizer_json), self.special, self.text, self.pair
+            Tokenizer.from_str(self.tokenizer_json), self.special, self.text, self.pair, linked
         )
-        rows = tokenizer.encode(table)
-        labels, counts = self._labels(table[self.label_column])
+        rows = tokenizer.encode(self._with_node_text(table))
+        labels, counts = self._ids(table, self.label_column, self.num_labels)
         return EncodedRows(
             item_ids=table["item_id"].combine_chunks(),
             ids=rows.ids.astype(self.dtype),
@@ -87,20 +91,29 @@ class EncodeJob:
             invalid_utf8=invalid,
         )
 
-    def _labels(self, column: pa.ChunkedArray) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        lists = column.combine_chunks()
+    def _with_node_text(self, table: pa.Table) -> pa.Table:
+        if self.nodes is None:
+            return table
+        self._ids(table, LINKS, len(self.nodes.texts))
+        return table.append_column("node_text", self.nodes.of(table[LINKS]))
+
+    def _ids(
+        self, table: pa.Table, name: str, count: int
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Ids of a list column, each below ``count``, and how many each row has."""
+        lists = table[name].combine_chunks()
         counts = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
         flat = lists.flatten()
-        labels = pc.fill_null(flat, -1).to_numpy(zero_copy_only=False)
-        wrong = np.flatnonzero((labels < 0) | (labels >= self.num_labels))
+        ids = pc.fill_null(flat, -1).to_numpy(zero_copy_only=False)
+        wrong = np.flatnonzero((ids < 0) | (ids >= count))
         if len(wrong):
             row = int(np.searchsorted(np.cumsum(counts), wrong[0], side="right"))
             raise UserError(
-                f"{self.path}: row {self._first_row() + row}: {self.label_column} holds "
-                f"{flat[int(wrong[0])].as_py()}, but ids go from 0 to {self.num_labels - 1}; "
+                f"{self.path}: row {self._first_row() + row}: {name} holds "
+                f"{flat[int(wrong[0])].as_py()}, but ids go from 0 to {count - 1}; "
                 "prepare the dataset again"
             )
-        return labels.astype(np.int32), counts.astype(np.int64)
+        return ids.astype(np.int32), counts.astype(np.int64)
 
     def _weights(self, table: pa.Table) -> NDArray[np.float32]:
         if not self.weighted:
@@ -121,11 +134,16 @@ class EncodeJob:
 
 
 def read_columns(
-    text: TextOptions, pair: bool, label_column: str, weighted: bool = False
+    text: TextOptions,
+    pair: bool,
+    label_column: str,
+    weighted: bool = False,
+    linked: bool = False,
 ) -> list[str]:
     """Columns of a shard that encoding needs."""
     query, weight = ["query"] if pair else [], ["weight"] if weighted else []
-    return ["item_id", *text.fields, *query, label_column, *weight]
+    links = [LINKS] if linked else []
+    return ["item_id", *text.fields, *query, label_column, *weight, *links]
 
 
 def split_shard(shard: Shard) -> Iterator[list[int]]:

@@ -1,12 +1,20 @@
 """Downstream tasks: a product, or a query and a product, with task labels."""
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
 import numpy as np
+import pyarrow.parquet as pq
 
 from data_modules.base import STAGE_SPLITS, Source, Split, TokenDataModule, cache_folder
 from data_modules.batching import BatchOptions
 from data_modules.datasets import find_dataset
+from data_modules.node_texts import LINKS, NodeText, NodeTexts, node_texts
+from data_modules.tokens import CacheSpec
 from hierarchy_lm.dataset import TASK_SCHEMA, read_task
 from hierarchy_lm.errors import UserError
+from hierarchy_lm.hierarchy import Hierarchy
 from hierarchy_lm.text import TextOptions
 
 
@@ -22,6 +30,9 @@ class TaskDataModule(TokenDataModule):
         num_workers: Loader processes; the token cache rarely needs any.
         cache_dir: Where the token cache goes; by default ``.cache`` in the dataset folder.
         predict_split: The split that ``hlm predict`` reads, or ``all``.
+        node_text: What stands in front of the title where the product's nodes are known (SST, Table
+            VII): nothing, the ``leaf`` names or the whole ``path``; those of several nodes are
+            joined by " ; ". A query still comes first.
     """
 
     def __init__(
@@ -34,6 +45,7 @@ class TaskDataModule(TokenDataModule):
         num_workers: int = 0,
         cache_dir: str | None = None,
         predict_split: Split = "test",
+        node_text: NodeText = "none",
     ) -> None:
         dataset_folder = find_dataset(dataset)
         folder = dataset_folder / "tasks" / task
@@ -48,6 +60,17 @@ class TaskDataModule(TokenDataModule):
         )
         super().__init__(source, tokenizer, text, batch, num_workers, predict_split)
         self.kind = info.kind
+        self.nodes = None if node_text == "none" else _node_texts(dataset_folder, node_text)
+
+    def _spec(self, split: Split, folder: Path) -> CacheSpec:
+        spec = super()._spec(split, folder)
+        for shard in spec.shards if self.nodes else []:
+            if LINKS not in pq.read_schema(shard.path).names:
+                raise UserError(
+                    f"{shard.path}: no column '{LINKS}', which node_text needs; prepare the task "
+                    "with 'products' that it can be linked to, or set data.node_text: none"
+                )
+        return replace(spec, nodes=self.nodes)
 
     def setup(self, stage: str) -> None:
         """Open the token caches of the stage's splits and check the number of labels.
@@ -68,3 +91,13 @@ class TaskDataModule(TokenDataModule):
                     f"{self.source.folder}: {split} item '{item}' has "
                     f"{store.label_counts[wrong[0]]} labels, a {self.kind} task needs exactly one"
                 )
+
+
+def _node_texts(dataset: Path, kind: Literal["leaf", "path"]) -> NodeTexts:
+    file = dataset / "hierarchy.parquet"
+    if not file.is_file():
+        raise UserError(
+            f"{dataset}: has no tree, which node_text needs; prepare it with 'products', or set "
+            "data.node_text: none"
+        )
+    return node_texts(Hierarchy.from_parquet(file), kind)

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import track
 
 from data_modules.encoding import EncodedRows, EncodeJob, split_shard
+from data_modules.node_texts import NodeTexts
 from data_modules.shards import Shard
 from hierarchy_lm.dataset import write_json
 from hierarchy_lm.errors import UserError
@@ -45,6 +46,7 @@ class CacheSpec:
         num_labels: Number of distinct label ids.
         hierarchy: If given, label ids are node ids and are closed under ancestors.
         weighted: Whether the rows have an importance, in the column ``weight``.
+        nodes: If given, each row's nodes stand in front of its text.
     """
 
     shards: tuple[Shard, ...]
@@ -55,6 +57,7 @@ class CacheSpec:
     num_labels: int
     hierarchy: Hierarchy | None = None
     weighted: bool = False
+    nodes: NodeTexts | None = None
 
     @property
     def key(self) -> str:
@@ -68,6 +71,8 @@ class CacheSpec:
             "labels": [self.label_column, self.num_labels, self.weighted],
             "hierarchy": self.hierarchy.fingerprint if self.hierarchy else None,
         }
+        if self.nodes:
+            parts["nodes"] = self.nodes.fingerprint
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
@@ -91,6 +96,7 @@ class CacheSpec:
                     num_labels=self.num_labels,
                     weighted=self.weighted,
                     dtype=self.dtype,
+                    nodes=self.nodes,
                 )
 
 

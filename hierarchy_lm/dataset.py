@@ -47,8 +47,10 @@ TASK_SCHEMA = pa.schema(
         *TEXT_FIELDS,
         pa.field("query", pa.string()),
         pa.field("label_ids", pa.list_(pa.int32()), nullable=False),
+        pa.field("node_ids", pa.list_(pa.int32())),
     ]
 )
+"""``node_ids`` is left out where no row has any."""
 
 
 @dataclass(frozen=True)

@@ -91,16 +91,20 @@ class ProductTokenizer:
         special: Ids of [CLS], [SEP] and padding.
         options: How fields are cleaned, cut and joined.
         pair: Whether a query stands before the product as a segment of its own.
+        linked: Whether ``node_text`` stands before the product's own fields, in their segment (SST,
+            Table VII).
     """
 
     tokenizer: Tokenizer
     special: SpecialTokens
     options: TextOptions = field(default_factory=TextOptions)
     pair: bool = False
+    linked: bool = False
 
     def __post_init__(self) -> None:
-        if self.pair and self.options.segments == "fields":
-            raise UserError("text.segments: fields cannot be used with a query; use document")
+        if self.options.segments == "fields" and (self.pair or self.linked):
+            what = "a query" if self.pair else "node_text"
+            raise UserError(f"text.segments: fields cannot be used with {what}; use document")
 
     @property
     def num_segments(self) -> int:
@@ -108,13 +112,14 @@ class ProductTokenizer:
         return self.options.num_segments(self.pair)
 
     def encode(self, columns: pa.Table) -> TokenRows:
-        """Token rows of a table that has the text fields (and ``query`` for pairs)."""
-        names = (["query"] if self.pair else []) + list(self.options.fields)
+        """Token rows of a table of the text fields (and ``query``, ``node_text`` in front)."""
+        front = ["query"] * self.pair + ["node_text"] * self.linked
+        names = [*front, *self.options.fields]
         fields = [self._encode_column(columns[name]) for name in names]
         lengths = np.stack([lengths for _, lengths in fields], axis=1)
         separators = self._separators(lengths)
         budget = self.options.max_length - 1 - separators.sum(axis=1)
-        kept = share_budget(lengths, budget, first_served=2 if self.pair else 1)
+        kept = share_budget(lengths, budget, first_served=len(front) + 1)
         return self._assemble(fields, lengths, kept, separators)
 
     def _encode_column(
@@ -209,13 +214,13 @@ def clean(column: pa.ChunkedArray, options: TextOptions) -> pa.ChunkedArray:
     return pc.fill_null(pc.utf8_trim_whitespace(texts), "")
 
 
-def join_lists(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Items of each list joined by a space; missing items and lists count as empty."""
+def join_lists(column: pa.ChunkedArray | pa.Array, separator: str = " ") -> pa.ChunkedArray:
+    """Items of each list joined to one text; missing items and lists count as empty."""
     lists = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     items = pc.fill_null(lists.flatten(), "")
     counts = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-    joined = pc.binary_join(pa.ListArray.from_arrays(pa.array(offsets), items), " ")
+    joined = pc.binary_join(pa.ListArray.from_arrays(pa.array(offsets), items), separator)
     return pa.chunked_array([joined])
 
 

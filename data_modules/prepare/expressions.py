@@ -116,3 +116,9 @@ def hashed_split(key: ir.StringValue) -> ir.StringValue:
         (start < SPLIT_STARTS["test"], "validation"),
         else_="test",
     )
+
+
+def hashed_share(key: ir.StringValue, share: float) -> ir.BooleanValue:
+    """Whether the key is among a share (below 1) of all; independent of its split."""
+    end = f"{round(share * 16**8):08x}"
+    return key.hexdigest("md5").substr(8, 8) < end

@@ -22,7 +22,7 @@ def identify(inputs: Inputs, rows: ir.Table, options: RowOptions, name: str) -> 
         rows = _with_made_ids(rows)
     else:
         rows = _with_checked_ids(inputs, rows, options, name)
-    return _with_split(inputs, rows, options)
+    return _shared(inputs, _with_split(inputs, rows, options), options, name)
 
 
 def where(row: dict[str, object]) -> str:
@@ -74,6 +74,16 @@ def _with_split(inputs: Inputs, rows: ir.Table, options: RowOptions) -> ir.Table
         held = (rows["split"] == "train") & (ex.hashed_split(key) == "validation")
         rows = rows.mutate(split=ibis.ifelse(held, "validation", rows["split"]))
     return rows
+
+
+def _shared(inputs: Inputs, rows: ir.Table, options: RowOptions, name: str) -> ir.Table:
+    share = options.split.share if options.split else 1.0
+    if share == 1:
+        return rows
+    kept = ex.hashed_share(rows["split_key"].fill_null(rows["item_id"]), share)
+    lost = inputs.engine.values(rows.filter(~kept).aggregate(rows=lambda t: t.count()))["rows"]
+    inputs.counts[f"{name}: rows left out by 'share'"] += lost
+    return rows.filter(kept)
 
 
 def _named_split(inputs: Inputs, rows: ir.Table, split: SplitOptions) -> ir.StringValue:

@@ -69,6 +69,8 @@ class SplitOptions:
         group: Rows equal in this column share a split when it is hashed; else the item id decides.
         hold_out_validation: Move the tenth of the training rows that a hash picks to validation,
             for data published without a validation split.
+        share: Keep this share of the rows, or of the groups, and count the others: a small task of
+            a large catalogue. Another hash picks them, so that no row changes its split.
     """
 
     column: str | None = None
@@ -77,6 +79,11 @@ class SplitOptions:
     )
     group: str | None = None
     hold_out_validation: bool = False
+    share: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise ValueError(f"split.share must be above 0 and at most 1, got {self.share}")
 
 
 @dataclass
@@ -186,6 +193,8 @@ class TaskOptions(RowOptions):
         kind: `binary` needs two labels, the second being the positive one.
         labels: All labels in the order of their ids; sorted by name if not given.
         query: Column of the search query of a pair task.
+        product_id: Column of the product's ``item_id``, for the nodes of a row; the row's own
+            ``item_id`` if not given. Nothing is linked where the mapping has no products.
     """
 
     label: str | list[str] = ""
@@ -193,6 +202,7 @@ class TaskOptions(RowOptions):
     kind: TaskKind = "multiclass"
     labels: list[str] | None = None
     query: str | None = None
+    product_id: str | None = None
 
 
 def with_products_columns(task: TaskOptions, products: ProductOptions | None) -> TaskOptions:

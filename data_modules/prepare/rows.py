@@ -34,7 +34,7 @@ def read_rows(inputs: Inputs, options: RowOptions, name: str, stage: Stage) -> i
 
     Returns:
         Columns `item_id title description bullet_points split_value split_key source_file
-        source_row`, and `path_set weight locale cut_leaves` or `query label_set`.
+        source_row`, and `path_set weight locale cut_leaves` or `query label_set product_id`.
 
     Raises:
         UserError: If a file or a column is missing or broken.
@@ -58,7 +58,7 @@ def named_columns(options: RowOptions) -> list[str]:
         for path in options.paths:
             names += [path.column, path.node, *(path.columns or [])]
     if isinstance(options, TaskOptions):
-        names += [options.query, *label_columns(options)]
+        names += [options.query, options.product_id, *label_columns(options)]
     return list(dict.fromkeys(name for name in names if name))
 
 
@@ -90,6 +90,7 @@ def select_columns(table: ir.Table, options: RowOptions, file: InputFile) -> ir.
         columns |= _path_columns(table, options.paths, columns["title"])
     if isinstance(options, TaskOptions):
         columns |= {"query": column(options.query), "label_set": _labels(table, options)}
+        columns["product_id"] = column(options.product_id).strip()
     return table.select(**columns)
 
 

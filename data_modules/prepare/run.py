@@ -95,18 +95,21 @@ class _Preparation:
     counts: dict[str, int] = field(default_factory=dict)
     tasks: list[str] = field(default_factory=list)
     sections: list[str] = field(default_factory=list)
+    products: ir.Table | None = None
 
     def add_products(self, options: ProductOptions, tree_options: TreeOptions) -> None:
         rows, tree = product_rows(self.inputs, options, tree_options, self.stages)
         tree.to_parquet(self.folder / "hierarchy.parquet")
+        self.products = rows
         written = self._write(rows, "products", PRODUCT_SCHEMA)
         self.counts |= {"nodes": tree.num_nodes, "levels": tree.depth}
         with self.stages.stage("Checking products"):
             self.sections.append(self._describe_products(written, tree))
 
     def add_task(self, name: str, options: TaskOptions) -> None:
-        rows, task = task_rows(self.inputs, options, name, self.stages)
-        written = self._write(rows, f"tasks/{name}", TASK_SCHEMA)
+        rows, task = task_rows(self.inputs, options, name, self.products, self.stages)
+        columns = [column for column in TASK_SCHEMA if column.name in rows.columns]
+        written = self._write(rows, f"tasks/{name}", pa.schema(columns))
         write_json(self.folder / "tasks" / name / "task.json", task)
         self.tasks.append(name)
         with self.stages.stage(f"Checking task {name}"):

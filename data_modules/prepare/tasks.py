@@ -18,9 +18,11 @@ TASK_NAME = re.compile(r"\w[\w-]*")
 
 
 def task_rows(
-    inputs: Inputs, options: TaskOptions, name: str, stages: Stages
+    inputs: Inputs, options: TaskOptions, name: str, products: ir.Table | None, stages: Stages
 ) -> tuple[ir.Table, TaskInfo]:
     """All rows of a task with split and label ids, computed into one file, and its labels.
+
+    Where rows are products that have nodes, there is a column `node_ids`, null for the others.
 
     Raises:
         UserError: If an input is broken, a label is not among the given ones, or the labels do
@@ -37,9 +39,11 @@ def task_rows(
             name, options.kind, _labels(inputs, rows, options, name), options.query is not None
         )
         labelled = _with_label_ids(inputs, rows, info)
+        if products is not None:
+            labelled = _with_nodes(labelled, products)
         kept = inputs.engine.kept([inputs.engine.keep(labelled, name)])
     _check_labels(inputs, kept, info)
-    return kept, info
+    return (kept if products is None else _linked(inputs, kept, name)), info
 
 
 def _labels(inputs: Inputs, rows: ir.Table, options: TaskOptions, name: str) -> list[str]:
@@ -69,6 +73,25 @@ def _with_label_ids(inputs: Inputs, rows: ir.Table, info: TaskInfo) -> ir.Table:
         bare
     )["rows"]
     return labelled.filter(labelled["label_ids"].length() > 0)
+
+
+def _with_nodes(rows: ir.Table, products: ir.Table) -> ir.Table:
+    """Rows with the nodes of their product; null where it has none or is unknown."""
+    filed = products.filter(products["node_ids"].length() > 0)
+    filed = filed.select("node_ids", linked=filed["item_id"])
+    rows = rows.mutate(linked=rows["product_id"].fill_null(rows["item_id"]))
+    return rows.left_join(filed, "linked").drop("linked", "linked_right")
+
+
+def _linked(inputs: Inputs, rows: ir.Table, name: str) -> ir.Table:
+    """Without the column of nodes if no row has any."""
+    counts = inputs.engine.values(
+        rows.aggregate(rows=rows.count(), bare=rows["node_ids"].isnull().sum())
+    )
+    if counts["bare"] == counts["rows"]:
+        return rows.drop("node_ids")
+    inputs.counts[f"tasks.{name}: rows whose product has no node"] = counts["bare"]
+    return rows
 
 
 def _check_labels(inputs: Inputs, rows: ir.Table, info: TaskInfo) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from data_modules.sample.options import SampleOptions
 from hierarchy_lm.errors import UserError
 
-GENERATOR_VERSION = 5
+GENERATOR_VERSION = 6
 """Raised whenever the same options give other data."""
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from data_modules.sample.links import group_nodes
 from data_modules.sample.noise import draw_noise
 from data_modules.sample.options import SampleOptions
 from data_modules.sample.products import item_ids, noisy_texts
@@ -50,6 +51,7 @@ def query_block(
         "bullet_points": texts.bullet_points,
         "query": queries.take(pa.array(rows)),
         "label_ids": single_labels(labels),
+        "node_ids": group_nodes(market.vocabulary, market.tree, offered.types),
     }
     return pa.table(columns, schema=TASK_SCHEMA)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from data_modules.sample.links import filed_nodes
 from data_modules.sample.noise import draw_noise
 from data_modules.sample.options import SampleOptions
 from data_modules.sample.products import item_ids, noisy_texts
@@ -62,24 +63,25 @@ def _kind(vocabulary: Vocabulary, tree: SampleTree, node: int) -> str | None:
     """What a product is like, whatever its department: its form ("mat") and refinement."""
     if tree.types[node] < 0:
         return None
-    return f"{vocabulary.types[tree.types[node]].form[0]}: {_refinement(vocabulary, tree, node)}"
+    refinement = _refinement(vocabulary, tree, node, 1)
+    return f"{vocabulary.types[tree.types[node]].form[0]}: {refinement}"
 
 
 def _local(vocabulary: Vocabulary, tree: SampleTree, node: int) -> str | None:
-    """Department and refinement, whatever the product type."""
+    """Department and second refinement, whatever the product type."""
     if tree.types[node] < 0:
         return None
     department = vocabulary.departments[tree.departments[node]].names[0]
-    return f"{department}: {_refinement(vocabulary, tree, node)}"
+    return f"{department}: {_refinement(vocabulary, tree, node, 2)}"
 
 
-def _refinement(vocabulary: Vocabulary, tree: SampleTree, node: int) -> str:
-    """The value right below the product type, if its category has been refined."""
-    parents, top = tree.hierarchy.parents, tree.type_nodes[node]
-    while node != top and parents[node] != top:
-        node = int(parents[node])
-    stated = tree.values[node][tree.values[node] >= 0]
-    return vocabulary.values[stated[0]][0] if len(stated) else "general"
+def _refinement(vocabulary: Vocabulary, tree: SampleTree, node: int, steps: int) -> str:
+    """The value so many steps below the product type, or the last one above that."""
+    levels, top = tree.hierarchy.levels, tree.type_nodes[node]
+    while levels[node] > levels[top] + steps:
+        node = int(tree.hierarchy.parents[node])
+    slot = tree.last_slots[node]
+    return vocabulary.values[tree.values[node, slot]][0] if slot >= 0 else "general"
 
 
 def _global(vocabulary: Vocabulary, tree: SampleTree, node: int) -> str | None:
@@ -132,6 +134,7 @@ def task_block(
     specs = market.specs(nodes, np.full(count, -1), locales, rng)
     kinds = draw_noise(text_noise(options), count, noise_rng)
     texts = noisy_texts(market, specs, nodes, kinds, rng, noise_rng)
+    link_rng = np.random.default_rng([*seed, 2])
     columns = {
         "item_id": item_ids(f"{scheme.info.name}-", start, count),
         "title": texts.title,
@@ -139,6 +142,7 @@ def task_block(
         "bullet_points": texts.bullet_points,
         "query": pa.nulls(count, pa.string()),
         "label_ids": single_labels(scheme.node_labels[nodes]),
+        "node_ids": filed_nodes(market, nodes, locales, options, link_rng),
     }
     return pa.table(columns, schema=TASK_SCHEMA)
 
