@@ -2,7 +2,9 @@
 
 from typing import Literal
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from data_modules.base import Source, Split, TokenDataModule, cache_folder
 from data_modules.batching import BatchOptions
@@ -11,6 +13,7 @@ from hierarchy_lm.dataset import PRODUCT_SCHEMA
 from hierarchy_lm.hierarchy import Hierarchy
 from hierarchy_lm.text import TextOptions
 
+ROWS_AT_ONCE = 1_000_000
 LabelColumn = Literal["node_ids", "true_node_ids"]
 
 
@@ -60,5 +63,15 @@ class ProductDataModule(TokenDataModule):
         cache_dir: str | None = None,
         predict_split: Split = "test",
     ) -> None:
-        source, _ = product_source(dataset, cache_dir)
+        source, self.hierarchy = product_source(dataset, cache_dir)
         super().__init__(source, tokenizer, text, batch, num_workers, predict_split)
+
+    def linked_nodes(self) -> NDArray[np.bool_]:
+        """``(C,)`` the nodes at which a path of a training product ends."""
+        linked = np.zeros(self.hierarchy.num_nodes, dtype=bool)
+        store = self.stores["train"]
+        for start in range(0, len(store), ROWS_AT_ONCE):
+            rows = np.arange(start, min(start + ROWS_AT_ONCE, len(store)))
+            _, nodes = self.hierarchy.most_specific(*store.labels(rows))
+            linked[nodes] = True
+        return linked

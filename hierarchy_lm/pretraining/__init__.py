@@ -2,6 +2,16 @@
 
 from hierarchy_lm.pretraining.masking import MaskingOptions
 from hierarchy_lm.pretraining.mlm import MLMPretrainer
+from hierarchy_lm.pretraining.multi_label import MultiLabelPretrainer
+from hierarchy_lm.pretraining.multi_task import MultiTaskPretrainer
+from hierarchy_lm.pretraining.node_only import NodeOnlyPretrainer
 from hierarchy_lm.pretraining.sst import SSTPretrainer
 
-__all__ = ["MLMPretrainer", "MaskingOptions", "SSTPretrainer"]
+__all__ = [
+    "MLMPretrainer",
+    "MaskingOptions",
+    "MultiLabelPretrainer",
+    "MultiTaskPretrainer",
+    "NodeOnlyPretrainer",
+    "SSTPretrainer",
+]
