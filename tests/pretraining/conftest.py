@@ -1,0 +1,61 @@
+"""A hand-made WordPiece tokenizer and documents of its ids."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast
+
+from hierarchy_lm.batches import ProductBatch, SparseTargets, TokenBatch
+from hierarchy_lm.vocabulary import Vocabulary, load_vocabulary
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+PAD, UNK, CLS, SEP, MASK = range(5)
+FIRST_WORD, FIRST_PIECE, SIZE = 5, 25, 40
+WORDS = [f"w{n}" for n in range(FIRST_PIECE - FIRST_WORD)]
+PIECES = [f"##p{n}" for n in range(SIZE - FIRST_PIECE)]
+
+MakeDocuments = Callable[..., ProductBatch]
+
+
+def write_tokenizer(folder: Path, model: models.Model, special: list[str] = SPECIAL) -> Path:
+    roles = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+    PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(model), **dict(zip(roles, special, strict=False))
+    ).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wordpiece_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    tokens = {token: number for number, token in enumerate([*SPECIAL, *WORDS, *PIECES])}
+    model = models.WordPiece(tokens, unk_token="[UNK]")
+    return write_tokenizer(tmp_path_factory.mktemp("wordpiece"), model)
+
+
+@pytest.fixture(scope="session")
+def wordpiece(wordpiece_folder: Path) -> Vocabulary:
+    return load_vocabulary(str(wordpiece_folder))
+
+
+@pytest.fixture
+def make_documents() -> MakeDocuments:
+    """Random documents [CLS] ... [SEP] of different lengths, each the same in every batch."""
+
+    def make(rows: list[int], longest: int = 40) -> ProductBatch:
+        documents = []
+        for row in rows:
+            generator = torch.Generator().manual_seed(row)
+            length = int(torch.randint(longest // 2, longest - 1, (), generator=generator))
+            body = torch.randint(FIRST_WORD, SIZE, (length,), generator=generator)
+            documents.append(torch.cat([torch.tensor([CLS]), body, torch.tensor([SEP])]))
+        ids = torch.nn.utils.rnn.pad_sequence(documents, batch_first=True, padding_value=PAD)
+        tokens = TokenBatch(ids, torch.zeros_like(ids), (ids != PAD).long())
+        nothing = torch.empty(0, dtype=torch.long)
+        return ProductBatch(
+            tokens, SparseTargets(nothing, nothing), torch.tensor(rows), torch.ones(len(rows)), 1.0
+        )
+
+    return make
