@@ -169,8 +169,8 @@ def hash_ids(item_ids: pa.Array) -> NDArray[np.uint64]:
     position = np.arange(len(text)) - np.repeat(ends - lengths, lengths)
     powers = np.cumprod(np.full(lengths.max(), HASH_FACTOR, dtype=np.uint64))
     # Differences of a running sum that wraps around give every string's own sum, empty ones too.
-    running = np.concatenate([[0], np.cumsum((text + np.uint64(1)) * powers[position])])
-    running = running.astype(np.uint64)
+    running = np.zeros(len(text) + 1, dtype=np.uint64)
+    np.cumsum((text + np.uint64(1)) * powers[position], out=running[1:])
     return _mix(running[ends] - running[ends - lengths])
 
 
