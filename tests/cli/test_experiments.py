@@ -17,13 +17,15 @@ FEW = [
 ]
 SHIPPED = {path.stem: path for path in sorted(EXPERIMENTS.glob("*.yaml"))}
 OTHERS = {"dhpc": "fit-cascade", "cascade": "test", "embed": "embed"}  # the rest: `hlm fit`
+OWN_DATA = {"wordnet"}  # needs a prepared dataset; here the sample stands in for it
 FITTED = [path for name, path in SHIPPED.items() if name not in OTHERS]
 
 
 @pytest.mark.parametrize("experiment", FITTED, ids=lambda path: path.stem)
 def test_runs_as_it_stands_and_again_from_its_own_config(experiment, hlm, tmp_path):
     root = f"--trainer.default_root_dir={tmp_path / 'runs'}"
-    status, _, err = hlm("fit", "--config", experiment, *FEW, root)
+    data = ["--data.dataset=sample"] if experiment.stem in OWN_DATA else []
+    status, _, err = hlm("fit", "--config", experiment, *FEW, *data, root)
     assert status == 0, err
     run = tmp_path / "runs" / "version_0"
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
@@ -47,7 +49,56 @@ def test_print_config_round_trips(experiment, hlm, tmp_path):
     assert yaml.safe_load(second) == yaml.safe_load(first)
 
 
-LAYERS = sorted([*EXPERIMENTS.glob("scale/*.yaml"), *EXPERIMENTS.glob("baselines/*.yaml")])
+# Of SST: each changes the options in its values, or the module that is trained.
+VARIANTS: dict[str, dict[str, object]] = {
+    "sst/without_mask": {"mask": "none"},
+    "sst/without_projection": {"projection": "none"},
+    "sst/sequential": {"readout": "sequential", "num_layers": None},
+    "sst/dependency_mask": {"mask": "prev_only"},
+    "sst/dependency_mask_and_self": {"mask": "prev_and_self"},
+    "sst/sequential_dependency_mask": {
+        "readout": "sequential",
+        "num_layers": None,
+        "mask": "prev_only",
+    },
+    "baselines/node_only": {},
+    "baselines/multi_label": {},
+    "baselines/multi_task": {},
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_variant_differs_from_sst_in_what_it_is_named_for(variant):
+    plain = yaml.safe_load(SHIPPED["sst"].read_text())
+    own = yaml.safe_load((EXPERIMENTS / f"{variant}.yaml").read_text())
+    expected = plain["model"]["init_args"].pop("structural") | VARIANTS[variant]
+    found = {"num_layers": None} | own["model"]["init_args"].pop("structural", {})
+    if variant.startswith("sst/"):
+        assert found == expected
+    else:
+        own["model"]["class_path"] = "SSTPretrainer"
+    own["trainer"]["default_root_dir"] = plain["trainer"]["default_root_dir"]
+    assert own == plain
+
+
+def test_every_variant_is_named_here():
+    found = {f"sst/{path.stem}" for path in EXPERIMENTS.glob("sst/*.yaml")}
+    assert found == {name for name in VARIANTS if name.startswith("sst/")}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_variant_runs_as_it_stands(variant, hlm, tmp_path):
+    root = f"--trainer.default_root_dir={tmp_path}"
+    status, _, err = hlm("fit", "--config", EXPERIMENTS / f"{variant}.yaml", *FEW, root)
+    assert status == 0, err
+    checkpoint = torch.load(tmp_path / "version_0" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert checkpoint["global_step"] == 2
+    scores = json.loads((tmp_path / "version_0" / "fit.json").read_text())
+    assert 0 < scores["val/loss"] < float("inf")
+    assert {"val/micro_f1_L1", "val/micro_f1_L6"} <= scores.keys()
+
+
+LAYERS = [*sorted(EXPERIMENTS.glob("scale/*.yaml")), EXPERIMENTS / "baselines" / "dnn.yaml"]
 
 
 @pytest.mark.parametrize("stage", ["department", "leaf"])
