@@ -15,7 +15,7 @@ def identify(inputs: Inputs, rows: ir.Table, options: RowOptions, name: str) -> 
 
     Raises:
         UserError: If an id is missing or repeated, or the split's column holds something else
-            than the mapping says; names the row.
+            than the mapping says; names the row. If the share is none.
     """
     if options.item_id is None:
         rows = rows.mutate(split_key=rows["split_key"].fill_null(ex.text_hash(rows)))
@@ -78,6 +78,8 @@ def _with_split(inputs: Inputs, rows: ir.Table, options: RowOptions) -> ir.Table
 
 def _shared(inputs: Inputs, rows: ir.Table, options: RowOptions, name: str) -> ir.Table:
     share = options.split.share if options.split else 1.0
+    if not 0 < share <= 1:
+        raise UserError(f"{name}: split.share must be above 0 and at most 1, got {share}")
     if share == 1:
         return rows
     kept = ex.hashed_share(rows["split_key"].fill_null(rows["item_id"]), share)

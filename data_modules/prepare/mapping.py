@@ -81,10 +81,6 @@ class SplitOptions:
     hold_out_validation: bool = False
     share: float = 1.0
 
-    def __post_init__(self) -> None:
-        if not 0 < self.share <= 1:
-            raise ValueError(f"split.share must be above 0 and at most 1, got {self.share}")
-
 
 @dataclass
 class PathOptions:

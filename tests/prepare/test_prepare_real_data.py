@@ -67,6 +67,8 @@ def test_hm(tmp_path):
     assert len(read_task(folder / "tasks/department").labels) == 299
     assert len(read_task(folder / "tasks/section").labels) == 64
     assert "| 3 | 985 | 105,542 | 0 | 56 | 364 |" in (folder / "report.md").read_text()
+    assert sum(counts(folder, "tasks/department/")) == 105_542
+    assert 24_000 < counts(folder, "tasks/section/")[0] < 26_000
     groups = [
         {
             item[:-3]
