@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from lightning.pytorch import LightningModule, Trainer
 
+from hierarchy_lm.backbones.sources import weights_source
 from hierarchy_lm.callbacks import PredictionWriter
 from hierarchy_lm.dataset import read_dataset, write_json
 from hierarchy_lm.errors import UserError
@@ -46,9 +47,9 @@ class EmbeddingWriter(PredictionWriter):
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Name the part; after the last one, say what the folder holds."""
         super().on_predict_end(trainer, pl_module)
+        folder = self.folder(trainer)
         trainer.strategy.barrier()
         if trainer.is_global_zero:
-            folder = self.folder(trainer)
             write_json(folder / INFO, _record(folder, pl_module, trainer.datamodule))  # type: ignore[attr-defined]
             print(folder / INFO)
 
@@ -68,6 +69,7 @@ def _record(folder: Path, model: Any, data: Any) -> dict[str, Any]:  # noqa: ANN
     dataset = data.source.folder.parent
     parts = sorted(folder.glob("part-*.parquet"))
     return {
+        "source": model.options.init_from or weights_source(model.options) or "random weights",
         "encoder": asdict(model.options),
         "pooling": model.pooling,
         "dtype": model.dtype_name,

@@ -24,14 +24,10 @@ def sections(all_findings: Sequence[Findings], split: str, sizes: Sizes) -> list
 
 
 def _encoders(all_findings: Sequence[Findings], split: str) -> Section:
-    rows = []
-    for one in all_findings:
-        info = one.folder.info
-        encoder = info["encoder"]
-        source = encoder.get("init_from") or encoder["pretrained"]
-        rows.append(
-            [one.name, f"{encoder['name']}, {source}", info["pooling"], str(info["dimensions"])]
-        )
+    rows = [
+        [one.name, one.folder.info["source"], one.folder.info["pooling"], _width(one)]
+        for one in all_findings
+    ]
     info = all_findings[0].folder.info
     text = (
         f"{all_findings[0].size:,} documents of the split '{split}' of {info['dataset']}; figures "
@@ -40,6 +36,10 @@ def _encoders(all_findings: Sequence[Findings], split: str) -> Section:
     )
     table = Table("Embeddings", ["name", "encoder", "pooling", "#dimensions"], rows)
     return Section("Encoders", [text], table=table)
+
+
+def _width(findings: Findings) -> str:
+    return str(findings.folder.info["dimensions"])
 
 
 def _neighbours(all_findings: Sequence[Findings], sizes: Sizes) -> Section:
