@@ -54,10 +54,9 @@ class WideBatch:
 
 
 @lru_cache
-def wide_batch(quick: bool) -> WideBatch:
-    """256 documents of 31 tokens in a tree of 30,000 nodes, or far less."""
-    size, num_nodes, vocab_size = (8, 300, 1000) if quick else (256, 30_000, 30_522)
-    length = 31
+def wide_batch(quick: bool, size: int = 256, length: int = 31) -> WideBatch:
+    """Documents of one length in a tree of 30,000 nodes, or far fewer in a far smaller one."""
+    size, num_nodes, vocab_size = (8, 300, 1000) if quick else (size, 30_000, 30_522)
     random = np.random.default_rng(0)
     tree = wide_tree(num_nodes, DEPTH)
     counts = random.integers(1, 4, size)

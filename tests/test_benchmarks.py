@@ -31,7 +31,7 @@ def tables(markdown: str) -> dict[str, dict[str, list[str]]]:
 def test_help_lists_every_benchmark_and_an_unknown_one_is_named() -> None:
     command = [sys.executable, "-m", "benchmarks"]
     help_text = subprocess.run([*command, "--help"], cwd=REPOSITORY, capture_output=True, text=True)
-    for name in ("data_path", "nodes_30k", "scale", "optimizer_step", "negative_sampling"):
+    for name in ("data_path", "nodes_30k", "scale", "node_reduction", "sst_step", "optimizer_step"):
         assert f"\n  {name} " in help_text.stdout
     wrong = subprocess.run([*command, "speed"], cwd=REPOSITORY, capture_output=True, text=True)
     assert wrong.returncode == 2
@@ -74,6 +74,24 @@ def test_negative_sampling(tmp_path: Path) -> None:
     for part in ("head and loss", "loss alone"):
         rows = found[f"300 labels, 8 documents: {part}"]
         assert list(rows) == ["float32", "bfloat16"]
+
+
+def test_node_reduction(tmp_path: Path) -> None:
+    found = tables(run_quick("node_reduction", tmp_path))
+    assert len(found) == 3
+    for rows in found.values():
+        assert list(rows) == ["mean", "positives", "sum"]
+        assert all(0 <= float(cell) <= 100 for row in rows.values() for cell in row[1:])
+
+
+def test_sst_step(tmp_path: Path) -> None:
+    found = tables(run_quick("sst_step", tmp_path))
+    assert len(found) == 2
+    for rows in found.values():
+        ratios = [float(row[1].split()[0]) for row in rows.values()]
+        assert ratios[0] == 1.0
+        assert len(ratios) == 5
+        assert all(float(row[2]) > 0 for row in rows.values())
 
 
 @pytest.mark.slow
