@@ -98,16 +98,22 @@ def test_variant_runs_as_it_stands(variant, hlm, tmp_path):
     assert {"val/micro_f1_L1", "val/micro_f1_L6"} <= scores.keys()
 
 
-LAYERS = [*sorted(EXPERIMENTS.glob("scale/*.yaml")), EXPERIMENTS / "baselines" / "dnn.yaml"]
+LAYERS = {
+    "scale/mbert": ["department", "leaf"],
+    "baselines/dnn": ["department", "leaf"],
+    "scale/paper_finetuning": ["finetune_pc"],
+}
 
 
-@pytest.mark.parametrize("stage", ["department", "leaf"])
-@pytest.mark.parametrize("layer", LAYERS, ids=lambda path: path.stem)
-def test_layer_changes_what_it_names_and_leaves_the_rest(layer, stage, hlm):
-    """It holds no class, so that both stages can take it."""
+@pytest.mark.parametrize(
+    ("layer", "below"), [(layer, below) for layer, names in LAYERS.items() for below in names]
+)
+def test_layer_changes_what_it_names_and_leaves_the_rest(layer, below, hlm):
+    """It holds no class, so that several experiments can take it."""
+    layer = EXPERIMENTS / f"{layer}.yaml"
     printed = []
     for layers in ([], ["--config", layer]):
-        arguments = ["--config", SHIPPED[stage], *layers, "--model.backbone.pretrained=none"]
+        arguments = ["--config", SHIPPED[below], *layers, "--model.backbone.pretrained=none"]
         status, out, err = hlm("fit", *arguments, "--print_config")
         assert status == 0, err
         printed.append(flat(yaml.safe_load(out)))
@@ -116,6 +122,29 @@ def test_layer_changes_what_it_names_and_leaves_the_rest(layer, stage, hlm):
         "model.init_args.backbone.pretrained": "none"
     }
     assert before | named == after
+
+
+def test_every_layer_of_scale_is_named_here():
+    assert {f"scale/{path.stem}" for path in EXPERIMENTS.glob("scale/*.yaml")} < LAYERS.keys()
+
+
+def test_fine_tuning_experiments_differ_in_task_and_length_alone():
+    found = {}
+    for name in ("pc", "qp", "lf", "gf", "nodes"):
+        config = yaml.safe_load(SHIPPED[f"finetune_{name}"].read_text())
+        assert config["trainer"].pop("default_root_dir") == f"runs/finetune_{name}"
+        config["trainer"].pop("max_epochs")
+        data = config["data"]["init_args"]
+        found[name] = data.pop("task"), data.pop("node_text", "none")
+        assert config == found.setdefault("common", config)
+    del found["common"]
+    assert found == {
+        "pc": ("product_categorisation", "none"),
+        "qp": ("query_product", "none"),
+        "lf": ("local_financial", "none"),
+        "gf": ("global_financial", "none"),
+        "nodes": ("product_categorisation", "leaf"),
+    }
 
 
 def flat(config, prefix=""):

@@ -1,0 +1,45 @@
+"""Which epoch of a fine-tuning is tested."""
+
+import json
+
+import pytest
+import torch
+import yaml
+from pyarrow import csv
+
+from .conftest import EXPERIMENTS, TINY
+
+
+def test_the_best_epoch_is_tested_not_the_last(hlm, catalogue, tmp_path):
+    """Best is turned upside down: training improves, so by `min` the first epoch stays best."""
+    experiment = EXPERIMENTS / "finetune_pc.yaml"
+    common = ["--config", experiment, *TINY, f"--data.dataset={catalogue}"]
+    common += [f"--trainer.default_root_dir={tmp_path}", "--trainer.limit_train_batches=30"]
+    common += ["--trainer.limit_val_batches=4", "--trainer.limit_test_batches=4"]
+    fast = ["--model.optimizer.lr=0.001", "--model.optimizer.schedule=constant"]
+    status, _, err = hlm(
+        "fit", *common, *fast, "--best_checkpoint.mode=min", "--trainer.max_epochs=2"
+    )
+    assert status == 0, err
+    run = tmp_path / "version_0"
+    table = csv.read_csv(run / "metrics.csv").to_pylist()
+    scores = [row["val/micro_f1"] for row in table if row.get("val/micro_f1") is not None]
+    assert len(scores) == 2
+    assert scores[0] < scores[1]
+    files = {name: run / "checkpoints" / f"{name}.ckpt" for name in ("best", "last")}
+    best, last = (torch.load(files[name], weights_only=True) for name in files)
+    assert (best["epoch"], last["epoch"]) == (0, 1)
+    tested = {"fit": json.loads((run / "test.json").read_text())}
+    for number, name in enumerate(files, start=1):
+        status, _, err = hlm("test", *common, f"--ckpt_path={files[name]}")
+        assert status == 0, err
+        tested[name] = json.loads((tmp_path / f"version_{number}" / "test.json").read_text())
+    assert tested["fit"] == pytest.approx(tested["best"])
+    assert tested["fit"]["test/loss"] != pytest.approx(tested["last"]["test/loss"])
+
+
+def test_best_is_the_highest_validation_micro_f1(hlm):
+    status, out, err = hlm("fit", "--config", EXPERIMENTS / "finetune_pc.yaml", "--print_config")
+    assert status == 0, err
+    best = yaml.safe_load(out)["best_checkpoint"]
+    assert (best["monitor"], best["mode"]) == ("val/micro_f1", "max")
