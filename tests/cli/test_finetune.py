@@ -14,9 +14,9 @@ def test_the_best_epoch_is_tested_not_the_last(hlm, catalogue, tmp_path):
     """Best is turned upside down: training improves, so by `min` the first epoch stays best."""
     experiment = EXPERIMENTS / "finetune_pc.yaml"
     common = ["--config", experiment, *TINY, f"--data.dataset={catalogue}"]
-    common += [f"--trainer.default_root_dir={tmp_path}", "--trainer.limit_train_batches=30"]
-    common += ["--trainer.limit_val_batches=4", "--trainer.limit_test_batches=4"]
-    fast = ["--model.optimizer.lr=0.001", "--model.optimizer.schedule=constant"]
+    common += [f"--trainer.default_root_dir={tmp_path}", "--trainer.limit_train_batches=50"]
+    common += ["--trainer.limit_val_batches=8", "--trainer.limit_test_batches=8"]
+    fast = ["--model.optimizer.lr=0.003", "--model.optimizer.schedule=constant"]
     status, _, err = hlm(
         "fit", *common, *fast, "--best_checkpoint.mode=min", "--trainer.max_epochs=2"
     )
