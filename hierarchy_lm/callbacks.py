@@ -16,7 +16,8 @@ from torch import Tensor
 from hierarchy_lm.batches import ProductBatch
 from hierarchy_lm.dataset import write_json
 from hierarchy_lm.parts import PartWriter
-from hierarchy_lm.runs import CONFIG, TOKENIZER, run_folder
+from hierarchy_lm.run_files import TOKENIZER
+from hierarchy_lm.runs import CONFIG, run_folder
 from hierarchy_lm.training import EncoderTraining
 from hierarchy_lm.vocabulary import load_vocabulary
 

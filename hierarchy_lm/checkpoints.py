@@ -3,7 +3,6 @@
 import os
 import shutil
 import time
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +16,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from hierarchy_lm.errors import UserError
-from hierarchy_lm.runs import CHECKPOINTS, run_folder
+from hierarchy_lm.run_files import CHECKPOINTS, load_checkpoint
+from hierarchy_lm.runs import run_folder
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -60,28 +60,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     ) -> dict[str, Any]:
         """Read plain data and tensors; code inside the file is never run."""
         return load_checkpoint(Path(path), map_location)
-
-
-def load_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:  # noqa: ANN401
-    """Read a checkpoint with ``weights_only=True``.
-
-    Raises:
-        UserError: If the file is missing or broken.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:  # torch reads past a wrong checksum
-            damaged = archive.testzip()
-        if damaged:
-            raise ValueError(f"wrong checksum of {damaged}")
-        checkpoint: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such checkpoint") from error
-    except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"{path}: cannot read the checkpoint ({reason}); use an older one"
-        ) from error
-    return checkpoint
 
 
 class LastCheckpoint(Checkpoint):

@@ -6,13 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from hierarchy_lm import __version__
-from hierarchy_lm.backbones import Backbone, backbone_from_config
+from hierarchy_lm.backbones import Backbone, encoder_from_checkpoint
 from hierarchy_lm.backbones.dnn import DNNConfig
-from hierarchy_lm.checkpoints import load_checkpoint
 from hierarchy_lm.errors import UserError
-from hierarchy_lm.runs import TOKENIZER, checkpoint_of_run
-
-PREFIX = "backbone."
+from hierarchy_lm.run_files import checkpoint_of_run, load_checkpoint, tokenizer_of_checkpoint
 
 CARD = """---
 library_name: transformers
@@ -69,12 +66,9 @@ def export(run: str, output: str) -> None:
     """
     checkpoint_path = checkpoint_of_run(Path(run)) if Path(run).is_dir() else Path(run)
     checkpoint = load_checkpoint(checkpoint_path)
-    folders = (checkpoint_path.parent, checkpoint_path.parent.parent)
-    tokenizer = next((f / TOKENIZER for f in folders if (f / TOKENIZER).is_dir()), None)
-    if "encoder_config" not in checkpoint or tokenizer is None:
-        raise UserError(f"{run}: no encoder with a tokenizer there; give a run folder of `hlm fit`")
+    encoder = encoder_of(checkpoint, checkpoint_path)
+    tokenizer = tokenizer_of_checkpoint(checkpoint_path)
     folder = _new_folder(Path(output))
-    encoder = encoder_of(checkpoint)
     encoder.save_pretrained(folder)
     for file in tokenizer.iterdir():
         shutil.copy(file, folder / file.name)
@@ -83,14 +77,9 @@ def export(run: str, output: str) -> None:
     (folder / "README.md").write_text(_card(folder, checkpoint), encoding="utf-8")
 
 
-def encoder_of(checkpoint: dict[str, Any]) -> Backbone:
+def encoder_of(checkpoint: dict[str, Any], path: Path = Path("checkpoint")) -> Backbone:
     """The backbone inside a checkpoint, with its weights."""
-    backbone = backbone_from_config(checkpoint["encoder_config"])
-    state = checkpoint["state_dict"].items()
-    backbone.load_state_dict(
-        {name.removeprefix(PREFIX): value for name, value in state if name.startswith(PREFIX)}
-    )
-    return backbone.eval()
+    return Backbone(encoder_from_checkpoint(checkpoint, path)).eval()
 
 
 def _new_folder(folder: Path) -> Path:

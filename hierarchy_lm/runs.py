@@ -6,10 +6,9 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger
 
 from hierarchy_lm.errors import UserError
+from hierarchy_lm.run_files import CHECKPOINTS, checkpoint_of_run
 
-CHECKPOINTS = "checkpoints"
 CONFIG = "config.yaml"
-TOKENIZER = "tokenizer"
 NAMED_CHECKPOINTS = ("last", "best")
 
 
@@ -56,16 +55,3 @@ def find_checkpoint(name: str, root: Path) -> Path:
     if not path.is_file():
         raise UserError(f"--ckpt_path {name}: no such file or run folder")
     return path
-
-
-def checkpoint_of_run(folder: Path) -> Path:
-    """The best checkpoint of a run folder, else its last.
-
-    Raises:
-        UserError: If it has none.
-    """
-    for name in ("best", "last"):
-        path = folder / CHECKPOINTS / f"{name}.ckpt"
-        if path.is_file():
-            return path
-    raise UserError(f"{folder}: no {CHECKPOINTS}/best.ckpt or last.ckpt; is it a run folder?")

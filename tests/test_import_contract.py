@@ -19,6 +19,7 @@ VOCABULARY = {
     "text",
     "vocabulary",
     "cascade_folder",
+    "run_files",
 }
 BRICKS = {"backbones", "nn", "losses", "metrics", "calibration"}
 COMMAND_LINE = {"cli", "__main__"}

@@ -6,6 +6,7 @@ from hierarchy_lm.backbones.create import backbone_from_config, create_backbone
 from hierarchy_lm.backbones.options import BackboneOptions
 from hierarchy_lm.backbones.registry import list_backbones, register_backbone
 from hierarchy_lm.backbones.sources import check_backbone, tokenizer_source
+from hierarchy_lm.backbones.stages import encoder_from_checkpoint
 
 __all__ = [
     "Backbone",
@@ -13,6 +14,7 @@ __all__ = [
     "backbone_from_config",
     "check_backbone",
     "create_backbone",
+    "encoder_from_checkpoint",
     "list_backbones",
     "register_backbone",
     "tokenizer_source",

@@ -11,6 +11,7 @@ from hierarchy_lm.backbones.loading import load_config, load_encoder, new_encode
 from hierarchy_lm.backbones.options import BackboneOptions
 from hierarchy_lm.backbones.registry import find_entry
 from hierarchy_lm.backbones.sources import weights_source
+from hierarchy_lm.backbones.stages import load_stage
 from hierarchy_lm.backbones.surgery import extend_segments, keep_layers
 from hierarchy_lm.errors import UserError
 
@@ -26,17 +27,25 @@ def create_backbone(options: BackboneOptions, vocab_size: int, pad_token_id: int
     Raises:
         UserError: If the weights cannot be had, or do not fit the name or the tokenizer.
     """
-    source = weights_source(options)
-    if source is None:
-        encoder = new_encoder(_new_config(options.name, vocab_size, pad_token_id))
-    else:
-        encoder = load_encoder(source)
-        _check_family(options, encoder)
-        _check_tokenizer(source, encoder, vocab_size, pad_token_id)
+    encoder = _start(options, vocab_size, pad_token_id)
     if options.num_layers is not None:
         keep_layers(encoder, options.num_layers)
     extend_segments(encoder, options.num_segments)
     return Backbone(encoder, options.gradient_checkpointing)
+
+
+def _start(options: BackboneOptions, vocab_size: int, pad_token_id: int) -> PreTrainedModel:
+    """The encoder before any surgery."""
+    source = options.init_from or weights_source(options)
+    if source is None:
+        return new_encoder(_new_config(options.name, vocab_size, pad_token_id))
+    if options.init_from is not None:
+        encoder = load_stage(source)
+    else:
+        encoder = load_encoder(source)
+        _check_family(options, encoder)
+    _check_tokenizer(source, encoder, vocab_size, pad_token_id)
+    return encoder
 
 
 def backbone_from_config(

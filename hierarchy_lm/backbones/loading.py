@@ -1,9 +1,10 @@
 """Hugging Face configs and encoders, loaded strictly: float32, safetensors, no remote code."""
 
 import inspect
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from logging import ERROR
+from logging import ERROR, getLogger
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from transformers.utils import logging
 
 from hierarchy_lm.backbones.sources import locate
 from hierarchy_lm.errors import UserError
+
+LOG = getLogger(__name__)
 
 
 def load_config(source: str) -> PreTrainedConfig:
@@ -57,6 +60,7 @@ def load_encoder(source: str) -> PreTrainedModel:
             use_safetensors=True,
             local_files_only=local,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # named below; the library's own message is a page
             **_no_pooler(model_class),
         )
     encoder, report = loaded
@@ -80,16 +84,25 @@ def _no_pooler(model_class: type) -> dict[str, bool]:
 
 
 def _check_keys(source: str, encoder: PreTrainedModel, report: dict[str, Any]) -> None:
-    """Let only poolers and heads be missing or left over."""
+    """Let only poolers and heads be missing or left over, and name what is left over."""
     missing = _of_encoder(encoder, report["missing_keys"])
     unexpected = _of_encoder(encoder, report["unexpected_keys"])
+    mismatched = sorted(str(key[0]) for key in report["mismatched_keys"])
     if missing:
-        raise UserError(f"backbone '{source}': the weights lack {_short(missing)}; fetch them anew")
+        raise UserError(
+            f"backbone '{source}': the weights lack {first_few(missing)}; fetch them anew"
+        )
     if unexpected:
         raise UserError(
-            f"backbone '{source}': the weights hold {_short(unexpected)}, for which config.json "
+            f"backbone '{source}': the weights hold {first_few(unexpected)}, for which config.json "
             "has no place; fetch both anew"
         )
+    if mismatched:
+        raise UserError(
+            f"backbone '{source}': {first_few(mismatched)} of another shape than config.json says; "
+            "fetch both anew"
+        )
+    log_left_behind(source, report["unexpected_keys"])
 
 
 def _of_encoder(encoder: PreTrainedModel, keys: Iterable[str]) -> list[str]:
@@ -100,8 +113,16 @@ def _of_encoder(encoder: PreTrainedModel, keys: Iterable[str]) -> list[str]:
     return sorted(key for key in bare if key.split(".")[0] in parts)
 
 
-def _short(keys: list[str]) -> str:
+def first_few(keys: list[str]) -> str:
+    """Names for a message of one line."""
     return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if keys[3:] else "")
+
+
+def log_left_behind(source: str, names: Iterable[str]) -> None:
+    """Name the parts of a checkpoint that are not the encoder's, one line each."""
+    weights = [name for name in names if not name.endswith("position_ids")]
+    for part, count in sorted(Counter(name.split(".")[0] for name in weights).items()):
+        LOG.info(f"{source}: '{part}' ({count} weights) is not of the encoder and stays behind")
 
 
 @contextmanager

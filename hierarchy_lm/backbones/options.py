@@ -12,6 +12,9 @@ class BackboneOptions:
         pretrained: ``hub`` takes the published weights of ``name``, a folder the weights in it,
             ``none`` draws random ones. ``auto`` is ``hub``, but ``none`` for the backbones that are
             there to be trained from scratch (mini, tiny). Weights that cannot be had are an error.
+        init_from: Encoder of an earlier stage: a run folder of `hlm fit` (its best, else its last
+            checkpoint), one checkpoint of it, or a folder that `hlm export` wrote. Architecture,
+            weights and tokenizer all come from there, whatever ``name`` and ``vocab_size`` say.
         num_layers: Keep only the first layers, and drop the weights of the others.
         num_segments: Segment ids the encoder must know; rows it lacks are copies of its last one.
             Encoders without segment embeddings (ModernBERT) ignore it.
@@ -23,12 +26,18 @@ class BackboneOptions:
 
     name: str = "mini"
     pretrained: str = "auto"
+    init_from: str | None = None
     num_layers: int | None = None
     num_segments: int = 2
     vocab_size: int = 16_000
     gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
+        if self.init_from is not None and self.pretrained not in ("auto", "none"):
+            raise ValueError(
+                "backbone.init_from and backbone.pretrained both name weights; set pretrained to "
+                "none"
+            )
         if self.num_layers is not None and self.num_layers < 1:
             raise ValueError(f"backbone.num_layers must be at least 1, got {self.num_layers}")
         if self.num_segments < 1:

@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from huggingface_hub import HfApi, try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
@@ -9,10 +10,42 @@ from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 from hierarchy_lm.backbones.options import BackboneOptions
 from hierarchy_lm.backbones.registry import find_entry
 from hierarchy_lm.errors import UserError
+from hierarchy_lm.run_files import checkpoint_of_run, tokenizer_of_checkpoint
 
 HUB_TIMEOUT_SECONDS = 5.0
 NEEDED_FILES = ("config.json", "model.safetensors")
 INDEX_FILE = "model.safetensors.index.json"  # of weights in several files
+
+
+class Stage(NamedTuple):
+    """Where an earlier stage's encoder lies.
+
+    Attributes:
+        weights: A checkpoint file, or a Hugging Face folder.
+        tokenizer: A tokenizer folder.
+    """
+
+    weights: Path
+    tokenizer: Path
+
+
+def find_stage(source: str) -> Stage:
+    """Find the encoder of a run folder (its best, else its last checkpoint), checkpoint or export.
+
+    Raises:
+        UserError: If there is none, or no tokenizer beside it.
+    """
+    path = Path(source)
+    if (path / "config.json").is_file():
+        locate(source, weights=True)
+        return Stage(path, path)
+    if not path.exists():
+        raise UserError(
+            f"backbone.init_from: no '{source}'; give a run folder, a checkpoint or a folder that "
+            "`hlm export` wrote"
+        )
+    checkpoint = checkpoint_of_run(path) if path.is_dir() else path
+    return Stage(checkpoint, tokenizer_of_checkpoint(checkpoint))
 
 
 def weights_source(options: BackboneOptions) -> str | None:
@@ -51,6 +84,8 @@ def tokenizer_source(options: BackboneOptions) -> str | None:
     Raises:
         UserError: As :func:`weights_source`.
     """
+    if options.init_from is not None:
+        return str(find_stage(options.init_from).tokenizer)
     source = weights_source(options)
     if source is None and find_entry(options.name) is None:
         return options.name
@@ -65,7 +100,7 @@ def check_backbone(options: BackboneOptions) -> None:
             the cache nor on a hub within reach.
     """
     source = tokenizer_source(options)
-    if source is not None:
+    if source is not None and options.init_from is None:  # else it was found
         locate(source, weights=weights_source(options) is not None)
 
 

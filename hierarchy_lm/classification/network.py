@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from hierarchy_lm.backbones import Backbone, backbone_from_config
 from hierarchy_lm.batches import TokenBatch
-from hierarchy_lm.checkpoints import load_checkpoint
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.nn import ClassifierHead, HeadOptions, KnowledgeSkip, SkipOptions
+from hierarchy_lm.run_files import load_checkpoint
 
 
 class ClassifierNetwork(nn.Module):

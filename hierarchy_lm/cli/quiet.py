@@ -1,6 +1,8 @@
-"""Messages of the libraries that say nothing to the user, each for a reason."""
+"""What a command prints: its own messages, and not those of libraries that say nothing."""
 
 import logging
+import os
+import sys
 import warnings
 
 WARNINGS = [
@@ -31,8 +33,24 @@ class _Filter(logging.Filter):
         return not any(start in record.getMessage() for start in LOGGED)
 
 
+class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]
+    """Writes to the stderr of the moment, which a caller may exchange."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
+def speak() -> None:
+    """Print what the package itself logs, once and not once per rank."""
+    own = logging.getLogger("hierarchy_lm")
+    if not own.handlers and os.environ.get("LOCAL_RANK", "0") == "0":
+        own.addHandler(_Stderr())
+        own.setLevel(logging.INFO)
+
+
 def quieten() -> None:
-    """Filter them out."""
+    """Filter out messages that say nothing to the user, each for a reason."""
     for pattern in WARNINGS:
         warnings.filterwarnings("ignore", pattern)
     for name in ("lightning.pytorch", "lightning.fabric"):

@@ -14,12 +14,13 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from hierarchy_lm.checkpoints import AtomicCheckpointIO, load_checkpoint
+from hierarchy_lm.checkpoints import AtomicCheckpointIO
 from hierarchy_lm.cli.workers import Job, Outcome, run_command, run_jobs
 from hierarchy_lm.dataset import write_json
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.export import export
-from hierarchy_lm.runs import TOKENIZER, find_checkpoint
+from hierarchy_lm.run_files import TOKENIZER, load_checkpoint
+from hierarchy_lm.runs import find_checkpoint
 from hierarchy_lm.vocabulary import load_vocabulary
 
 DONE, STARTED = "done.json", "started.json"

@@ -25,7 +25,7 @@ from hierarchy_lm.backbones import BackboneOptions, check_backbone, tokenizer_so
 from hierarchy_lm.callbacks import PredictionWriter, RunRecord, TrainingSpeed
 from hierarchy_lm.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
 from hierarchy_lm.cli.parsing import OneLineParser, one_line
-from hierarchy_lm.cli.quiet import quieten
+from hierarchy_lm.cli.quiet import quieten, speak
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.progress import ProgressBar
 from hierarchy_lm.runs import find_checkpoint
@@ -214,6 +214,7 @@ def _run(cli: type[HierarchyCLI], argv: list[str]) -> HierarchyCLI:
 def run_trainer(argv: list[str]) -> int:
     """Parse and run one of the trainer's commands. Returns the exit status."""
     quieten()
+    speak()
     try:
         _run(HierarchyCLI, argv)
     except SIGTERMException:

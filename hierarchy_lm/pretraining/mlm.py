@@ -81,9 +81,14 @@ class MLMPretrainer(EncoderTraining):
         Raises:
             UserError: As the base class, or for ``hlm predict``.
         """
-        if stage == "predict":
-            raise UserError("MLMPretrainer has nothing to predict; export its encoder instead")
         super().setup(stage)
+        if stage == "predict":
+            raise UserError(
+                "MLMPretrainer has nothing to predict; `hlm embed` writes its encoder's embeddings"
+            )
+
+    def predict_step(self, batch: ProductBatch, batch_idx: int) -> None:
+        """Nothing, but Lightning asks for it before :meth:`setup` can refuse."""
 
     def guess(self, batch: ProductBatch, seed: int, epoch: int) -> Guesses:
         """Mask a batch and predict what was there."""

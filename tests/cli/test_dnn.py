@@ -9,9 +9,9 @@ import torch
 
 from hierarchy_lm.backbones.dnn import DNNModel
 from hierarchy_lm.batches import TokenBatch
-from hierarchy_lm.checkpoints import load_checkpoint
 from hierarchy_lm.cli import main
 from hierarchy_lm.export import encoder_of
+from hierarchy_lm.run_files import load_checkpoint
 from hierarchy_lm.vocabulary import load_vocabulary
 
 from .conftest import EXPERIMENTS, TINY

@@ -5,8 +5,8 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from hierarchy_lm.batches import TokenBatch
-from hierarchy_lm.checkpoints import load_checkpoint
 from hierarchy_lm.export import encoder_of
+from hierarchy_lm.run_files import load_checkpoint
 
 from .conftest import EXPERIMENTS, TINY
 
