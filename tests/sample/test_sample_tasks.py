@@ -3,6 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from data_modules.sample.links import group_nodes
 from data_modules.sample.queries import (
     COMPLEMENT,
     EXACT,
@@ -18,7 +19,7 @@ from data_modules.sample.vocabulary import BOTH, load_vocabulary
 
 MULTICLASS = {
     "product_categorisation": (0.85, 100, 1000),
-    "local_financial": (0.5, 60, 1000),
+    "local_financial": (0.5, 100, 1000),
     "global_financial": (0.4, 10, 100),
 }
 
@@ -49,7 +50,7 @@ def test_label_shares_by_hand():
 
 
 def test_labels_follow_from_the_true_node_s_path(tree):
-    """Read from the names: the fourth name of a path refines, the first is the department."""
+    """Read from the names: the first is the department, the fourth and fifth refine the third."""
     vocabulary = load_vocabulary()
     found = {scheme.info.name: scheme for scheme in schemes(vocabulary, tree)}
     forms = {kind.names[0]: kind.form[0] for kind in vocabulary.types}
@@ -60,10 +61,10 @@ def test_labels_follow_from_the_true_node_s_path(tree):
         if len(names) < 3:
             assert set(labels.values()) == {-1}
         elif tree.locales[node] == BOTH:
-            refinement = names[3] if names[3:] else "general"
+            first, second = [["general"] * 2, names[3:4] * 2, names[3:5]][min(len(names) - 3, 2)]
             expected = {
-                "product_categorisation": f"{forms[names[2]]}: {refinement}",
-                "local_financial": f"{names[0]}: {refinement}",
+                "product_categorisation": f"{forms[names[2]]}: {first}",
+                "local_financial": f"{names[0]}: {second}",
             }
             for name, label in expected.items():
                 assert found[name].info.labels[labels[name]] == label
@@ -149,3 +150,48 @@ def test_between_reaches_every_free_number_and_no_other():
         outer = [np.full(200, start), np.full(200, stop)]
         expected = {number for number in range(start, stop) if not a <= number < b}
         assert set(between(inner, outer, uniform).tolist()) == expected
+
+
+def test_products_of_the_tasks_are_filed_like_those_of_the_catalogue(half_noisy):
+    """Half of the products are noisy: 10 % of those incomplete, of which half have no node."""
+    for task in MULTICLASS:
+        rows = half_noisy.rows(f"tasks/{task}")
+        counts = Counter(len(row["node_ids"]) for row in rows)
+        assert set(counts) == {0, 1, 2}
+        assert counts[0] / len(rows) == pytest.approx(0.5 * 0.1 * 0.5, abs=0.015)
+        assert 0.05 < counts[2] / len(rows) < 0.15
+
+
+def test_without_noise_the_true_node_is_among_a_row_s_nodes(make_sample):
+    sample = make_sample(items=50, task_items=500, noise="clean")
+    tree = build_tree(load_vocabulary(), 400, 6, np.random.default_rng([0, 0]))
+    assert tree.hierarchy.paths == [node["path"] for node in sample.nodes()]
+    for scheme in schemes(load_vocabulary(), tree):
+        for row in sample.rows(f"tasks/{scheme.info.name}"):
+            labels = [int(scheme.node_labels[node]) for node in row["node_ids"]]
+            assert row["label_ids"][0] in labels
+
+
+def test_offered_products_are_filed_under_their_group_or_department(tree):
+    vocabulary = load_vocabulary()
+    filed = group_nodes(vocabulary, tree, np.arange(len(vocabulary.types))).to_pylist()
+    levels = Counter()
+    upper = [node for node, path in enumerate(tree.hierarchy.paths) if path.count(" > ") < 2]
+    for kind, nodes in zip(vocabulary.types, filed, strict=True):
+        home = vocabulary.groups[kind.group].department
+        own = [node for node in upper if tree.groups[node] == kind.group]
+        above = [n for n in upper if tree.groups[n] < 0 and tree.departments[n] == home]
+        assert nodes == (own or above)[:1]
+        levels[2 if own else 1 if above else 0] += 1
+    assert min(levels[level] for level in range(3)) > 0
+
+
+def test_the_depth_of_its_node_does_not_tell_an_exact_product_from_its_substitute(half_noisy):
+    levels = [node["level"] for node in half_noisy.nodes()]
+    found = {EXACT: Counter(), SUBSTITUTE: Counter()}
+    for row in half_noisy.rows("tasks/query_product"):
+        [label] = row["label_ids"]
+        if label in found:
+            found[label][max((levels[node] for node in row["node_ids"]), default=0)] += 1
+    for counts in found.values():
+        assert counts[2] / counts.total() > 0.95
