@@ -25,6 +25,7 @@ class LevelPrecision:
         documents: Documents with a node on the level; all others are left out.
         queries: Those of them whose neighbours were searched.
         precision: By k; ``None`` where there are fewer than k other documents.
+        best: The highest possible precision by k; below 1 where fewer than k others share a node.
         chance: The precision to expect of neighbours drawn at random.
     """
 
@@ -32,6 +33,7 @@ class LevelPrecision:
     documents: int
     queries: int
     precision: dict[int, float | None]
+    best: dict[int, float | None]
     chance: float
 
 
@@ -130,13 +132,14 @@ def _level(
     most = min(max(ks), count - 1)
     hits = _hits(vectors[torch.from_numpy(sets.documents)], sets, positions, most)
     share = hits.double() / len(positions)
-    partners = sets.partners()[sets.sets[positions]].double()
+    others = sets.partners()[sets.sets[positions]].double() - 1
     return LevelPrecision(
         level=level,
         documents=count,
         queries=len(positions),
         precision={k: float(share[:k].mean()) if k <= most else None for k in ks},
-        chance=float((partners - 1).mean() / (count - 1)),
+        best={k: float(others.clamp(max=k).mean() / k) if k <= most else None for k in ks},
+        chance=float(others.mean() / (count - 1)),
     )
 
 

@@ -71,6 +71,7 @@ def _tables(found: Sequence[Findings]) -> dict[str, pa.Table]:
                 "k": k,
                 "precision": precision,
                 "chance": level.chance,
+                "best": level.best[k],
                 "documents": level.documents,
                 "queries": level.queries,
             }

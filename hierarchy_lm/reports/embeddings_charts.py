@@ -10,7 +10,7 @@ from hierarchy_lm.embeddings.distances import DistanceProfile
 
 COLOURS = [
     *("#1f6fb4", "#e07b00", "#2a9134", "#c8283b", "#7d4fb3"),
-    *("#86523b", "#d65aa8", "#12a3b4", "#a39a00", "#3d3d8f"),
+    *("#86523b", "#d65aa8", "#12a3b4", "#a39a00", "#3d3d8f", "#5fc27e", "#f2a7a0"),
 ]
 OTHER = "#9aa3ab"
 STYLE = (

@@ -45,16 +45,18 @@ def _width(findings: Findings) -> str:
 def _neighbours(all_findings: Sequence[Findings], sizes: Sizes) -> Section:
     text = (
         "Precision@k: the share of a document's k nearest neighbours that have one of its nodes of "
-        "the level; chance is what random neighbours would have. The document itself is no "
+        "the level; chance is what random neighbours would have, and best what is possible where "
+        "fewer than ten others share a document's node. The document itself is no "
         "neighbour, and documents whose paths stop above a level are left out of it. The search is "
         f"exact, for at most {sizes.queries:,} documents."
     )
-    columns = ["level", "#documents", "#queries", "#chance"]
+    columns = ["level", "#documents", "#queries", "#chance", f"#best P@{NEIGHBOURS[-1]}"]
     columns += [f"#{one.name}: P@{k}" for one in all_findings for k in NEIGHBOURS]
     rows = []
     for levels in zip(*(one.neighbours for one in all_findings), strict=True):
         first = levels[0]  # the documents are the same
-        numbers = [f"{first.documents:,}", f"{first.queries:,}", share(first.chance)]
+        known = (first.chance, first.best[NEIGHBOURS[-1]])
+        numbers = [f"{first.documents:,}", f"{first.queries:,}", *map(share, known)]
         rows.append(
             [
                 str(first.level),
@@ -157,4 +159,4 @@ def share(value: float | None) -> str:
 
 def number(value: float) -> str:
     """Three digits of a number."""
-    return MISSING if math.isnan(value) else f"{value:.3g}"
+    return MISSING if math.isnan(value) else f"{value:#.3g}"

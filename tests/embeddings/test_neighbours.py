@@ -18,7 +18,7 @@ def slowly(documents, sets, ks, asked):
     for level in range(1, TREE.depth + 1):
         own = [{node for node in nodes if TREE.levels[node] == level} for nodes in sets]
         candidates = [row for row, nodes in enumerate(own) if nodes]
-        shares, chances = {k: [] for k in ks}, []
+        shares, limits, chances = {k: [] for k in ks}, {k: [] for k in ks}, []
         for query in candidates:
             if query not in asked:
                 continue
@@ -28,8 +28,12 @@ def slowly(documents, sets, ks, asked):
             chances.append(np.mean(right))
             for k in ks:
                 shares[k].append(np.mean(right[:k]))
-        precision = {k: np.mean(shares[k]) if k < len(candidates) else None for k in ks}
-        found[level] = (len(candidates), len(chances), precision, np.mean(chances))
+                limits[k].append(np.mean(sorted(right, reverse=True)[:k]))
+        precision, best = (
+            {k: np.mean(of[k]) if k < len(candidates) else None for k in ks}
+            for of in (shares, limits)
+        )
+        found[level] = (len(candidates), len(chances), precision, best, np.mean(chances))
     return found
 
 
@@ -43,9 +47,10 @@ def test_equals_a_loop_over_documents(make_documents, monkeypatch, queries, bloc
     found = neighbour_precision(documents, TREE, (1, 5, 10), queries)
     assert [level.level for level in found] == [1, 2, 3]
     for level in found:
-        count, asked_there, precision, chance = expected[level.level]
+        count, asked_there, precision, best, chance = expected[level.level]
         assert (level.documents, level.queries) == (count, asked_there)
         assert level.precision == pytest.approx(precision)
+        assert level.best == pytest.approx(best)
         assert level.chance == pytest.approx(chance)
     assert found[0].chance < 0.9  # or nothing could be told apart
     assert found[0].precision[1] > found[0].chance
@@ -58,6 +63,7 @@ def test_hand_made_neighbours():
     roots, second = neighbour_precision(documents_of(sets, vectors), TREE, (1, 2), 9)
     # Nearest: 0 -> 1, 1 -> 0, 2 -> 1, 3 -> 2; the second ones: 0 -> 2, 1 -> 2, 2 -> 0, 3 -> 1.
     assert roots.precision == pytest.approx({1: 3 / 4, 2: 3 / 8})
+    assert roots.best == {1: 1.0, 2: 0.5}  # each has one other of its root
     assert roots.chance == pytest.approx(1 / 3)
     # Only two documents go on; each is the other's only neighbour and shares aa.
     assert (second.documents, second.precision) == (2, {1: 1.0, 2: None})
