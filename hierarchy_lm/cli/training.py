@@ -26,6 +26,7 @@ from hierarchy_lm.callbacks import PredictionWriter, RunRecord, TrainingSpeed
 from hierarchy_lm.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
 from hierarchy_lm.cli.parsing import OneLineParser, one_line
 from hierarchy_lm.cli.quiet import quieten, speak
+from hierarchy_lm.embeddings.writer import check_output
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.progress import ProgressBar
 from hierarchy_lm.runs import find_checkpoint
@@ -97,6 +98,8 @@ class HierarchyCLI(LightningCLI):
         embeds = config.model.class_path.endswith(".Embedder")  # it has no head
         if embeds and (self.subcommand != "predict" or config.get("ckpt_path")):
             raise UserError("an Embedder is for `hlm embed`; give its weights as model.backbone")
+        if embeds and not config.trainer.logger:
+            check_output(root)
         if config.get("ckpt_path"):
             config.ckpt_path = str(find_checkpoint(config.ckpt_path, root))
         elif self.subcommand != "fit" and not (trained or embeds):  # Lightning: random heads

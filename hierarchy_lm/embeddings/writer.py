@@ -31,11 +31,7 @@ class EmbeddingWriter(PredictionWriter):
         return run_folder(trainer)
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Clear the folder, then open this rank's part.
-
-        Raises:
-            UserError: If the folder holds anything else.
-        """
+        """Clear the folder, then open this rank's part."""
         folder = self.folder(trainer)
         if trainer.is_global_zero:
             _clear(folder)
@@ -54,15 +50,24 @@ class EmbeddingWriter(PredictionWriter):
             print(folder / INFO)
 
 
-def _clear(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    names = sorted(path.name for path in folder.iterdir())
-    others = [name for name in names if not OWN.fullmatch(name)]
+def check_output(folder: Path) -> None:
+    """Refuse a folder with anything in it that is not of earlier embeddings.
+
+    Before the run, whose record would already take the place of another's ``config.yaml``.
+
+    Raises:
+        UserError: Naming what is there.
+    """
+    others = sorted(path.name for path in folder.iterdir() if not OWN.fullmatch(path.name))
     if others:
         raise UserError(f"{folder}: holds '{others[0]}', no embeddings; give a new folder")
-    for name in names:
-        if name != CONFIG:  # that of this run already
-            (folder / name).unlink()
+
+
+def _clear(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.iterdir():
+        if OWN.fullmatch(path.name) and path.name != CONFIG:  # that of this run already
+            path.unlink()
 
 
 def _record(folder: Path, model: Any, data: Any) -> dict[str, Any]:  # noqa: ANN401
