@@ -102,6 +102,18 @@ def test_a_classifier_of_two_ranks_learns_what_one_does(fitted_classifier):
         assert torch.allclose(value, states[1][name], rtol=0, atol=1e-6), name
 
 
+def test_masked_tokens_count_alike_on_whichever_rank_they_are(catalogue, tmp_path_factory):
+    """Ranks mask different numbers of tokens; the mean is over all of them."""
+    folders = fit_on_ranks("mlm", catalogue, tmp_path_factory)
+    one, two = (seen(folders[ranks], 0)["gradients"] for ranks in RANKS)
+    assert one.keys() == two.keys()
+    for name, gradient in one.items():
+        assert torch.allclose(gradient, two[name], rtol=0, atol=1e-9), name
+    scores = [json.loads((folders[n] / "version_0" / "fit.json").read_text()) for n in RANKS]
+    for name in ("val/loss", "val/accuracy", "val/perplexity"):
+        assert scores[0][name] == pytest.approx(scores[1][name], rel=1e-4)
+
+
 def test_scores_and_predictions_do_not_depend_on_ranks(fitted, catalogue, tmp_path):
     checkpoint = fitted[1] / "version_0" / "checkpoints" / "last.ckpt"
     scores, parts = {}, {}
