@@ -170,4 +170,6 @@ def test_a_task_of_other_products_has_no_column_of_nodes(tmp_path, prepare):
 def test_an_impossible_share(tmp_path, error_of, share):
     (tmp_path / "p.csv").write_text("id,t,l\n1,s,0\n")
     task = {"input": {"files": "p.csv"}, "item_id": "id", "label": "l", "split": {"share": share}}
-    assert "tasks.t1: split.share must be above 0 and at most 1" in error_of({"tasks": {"t1": task}})
+    assert "tasks.t1: split.share must be above 0 and at most 1" in error_of(
+        {"tasks": {"t1": task}}
+    )
