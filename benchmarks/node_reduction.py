@@ -1,4 +1,4 @@
-"""The loss over 30,000 nodes: mean, sum or per positive, each at several learning rates."""
+"""The loss over the nodes of a level: mean, sum or per positive, on a wide and a small tree."""
 
 import sys
 import tempfile
@@ -26,7 +26,6 @@ from hierarchy_lm.optimizers import OptimizerOptions
 from hierarchy_lm.pretraining import SSTPretrainer
 from hierarchy_lm.text import TextOptions
 
-RATES = (1e-3, 3e-3, 3e-4)
 STRUCTURAL_LAYERS = 2
 VOCABULARY = 8_000
 
@@ -48,27 +47,36 @@ class Scores(NamedTuple):
     first: list[float]
 
 
+Found = dict[tuple[NodeReduction, float], Scores]
+
+
 def run(quick: bool) -> Report:
     """Train the same encoder with each reduction at each rate."""
-    size = _size(quick)
-    with tempfile.TemporaryDirectory() as temporary:
-        dataset = Path(temporary) / "wide"
-        write_sample(dataset, size.sample)
-        tokenizer = str(train_wordpiece(dataset, VOCABULARY))
-        found = {
-            (reduction, rate): _train(dataset, tokenizer, size, reduction, rate)
-            for rate, reduction in product(size.rates, get_args(NodeReduction))
-        }
-    return _report(size, {key: found[key] for key in sorted(found)})
+    sizes = _sizes(quick)
+    return report(sizes, [_train_all(size) for size in sizes])
 
 
-def _size(quick: bool) -> Size:
+def _sizes(quick: bool) -> list[Size]:
     if quick:
         sample = SampleOptions(items=300, nodes=60, depth=4, task_items=0)
-        return Size(sample, BackboneOptions("tiny", "none", vocab_size=VOCABULARY), 2, RATES[:1])
-    sample = SampleOptions(items=40_000, nodes=30_000, depth=10, task_items=0)
+        return [Size(sample, BackboneOptions("tiny", "none", vocab_size=VOCABULARY), 2, (1e-3,))]
+    wide = SampleOptions(items=40_000, nodes=30_000, depth=10, task_items=0)
     backbone = BackboneOptions("mini", "none", num_layers=2, vocab_size=VOCABULARY)
-    return Size(sample, backbone, 600, RATES)
+    return [
+        Size(wide, backbone, 600, (3e-4, 1e-3, 3e-3)),
+        Size(SampleOptions(task_items=0), backbone, 400, (1e-3,)),
+    ]
+
+
+def _train_all(size: Size) -> Found:
+    with tempfile.TemporaryDirectory() as temporary:
+        dataset = Path(temporary) / "products"
+        write_sample(dataset, size.sample)
+        tokenizer = str(train_wordpiece(dataset, VOCABULARY))
+        return {
+            (reduction, rate): _train(dataset, tokenizer, size, reduction, rate)
+            for reduction, rate in product(get_args(NodeReduction), size.rates)
+        }
 
 
 def _train(
@@ -129,33 +137,39 @@ def _first_right(
         yield int(right.sum()), int(dense[:, start:end].any(dim=1).sum())
 
 
-def _report(size: Size, found: dict[tuple[NodeReduction, float], Scores]) -> Report:
-    tables = [
-        _table("Micro-F1 of each level, every node above 0.5", found, 0),
-        _table("Macro-F1 of each level, over the nodes in gold or predictions", found, 1),
-        _table("Documents whose highest node of the level is right, of those with one", found, 2),
-    ]
-    sample = size.sample
+def report(sizes: list[Size], found: list[Found]) -> Report:
+    """Tables of each tree."""
+    trees = ", then ".join(
+        f"{size.sample.nodes:,} nodes, {size.sample.depth} levels and {size.sample.items:,} "
+        f"products for {size.steps} steps"
+        for size in sizes
+    )
+    backbone = sizes[0].backbone
     notes = [
-        f"SST on the generated catalogue of {sample.nodes:,} nodes, {sample.depth} levels and "
-        f"{sample.items:,} products; encoder {size.backbone.name} from random weights, "
-        f"{STRUCTURAL_LAYERS} structural layers, {size.steps} steps of 32 documents, the rate "
-        "falling linearly to 0 after 10 % warm-up, gradients clipped at norm 1. One seed.",
-        "All figures are percent, of the validation split.",
+        f"SST on generated catalogues: {trees} of 32 documents. Encoder {backbone.name}, "
+        f"{backbone.num_layers or 'all'} layers, from random weights; {STRUCTURAL_LAYERS} "
+        "structural layers; the rate rises over 10 % of the steps and falls linearly to 0, "
+        "gradients clipped at norm 1. One seed.",
+        "All figures are percent, of the validation split. F1 counts nodes above one half. Right: "
+        "documents whose highest node of the level is right, of those with a node there.",
+    ]
+    tables = [
+        _table(f"{size.sample.nodes:,} nodes: {title}", scores, which)
+        for size, scores in zip(sizes, found, strict=True)
+        for which, title in enumerate(("micro-F1", "macro-F1", "right"))
     ]
     return Report("Reduction of the loss over the nodes of a level", notes, tables)
 
 
-def _table(title: str, found: dict[tuple[NodeReduction, float], Scores], which: int) -> Table:
+def _table(title: str, found: Found, which: int) -> Table:
     depth = len(next(iter(found.values()))[which])
     rows = [
         [
-            reduction,
-            f"{rate:g}",
+            f"{reduction}, rate {rate:g}",
             *(f"{value:.1f}" for value in scores[which]),
             f"{sum(scores[which]) / depth:.1f}",
         ]
         for (reduction, rate), scores in found.items()
     ]
     levels = [f"L{level}" for level in range(1, depth + 1)]
-    return Table(title, ["reduction", "rate", *levels, "mean"], rows)
+    return Table(title, ["reduction", *levels, "mean"], rows)
