@@ -150,8 +150,8 @@ def fit_probe(
     optimizer = torch.optim.LBFGS(
         [weight, bias],
         max_iter=MOST_ITERATIONS,
-        tolerance_grad=1e-6,
-        tolerance_change=1e-9,
+        tolerance_grad=1e-5,
+        tolerance_change=1e-7,
         line_search_fn="strong_wolfe",
     )
 
