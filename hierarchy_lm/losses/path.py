@@ -27,7 +27,9 @@ class PathLoss(nn.Module):
         level_offsets: ``L + 1`` numbers; level l holds the labels from ``level_offsets[l - 1]`` up
             to ``level_offsets[l]``, exclusive.
         node_reduction: ``mean`` divides by the size of the level, ``positives`` by the number of
-            the document's nodes on the level (at least 1), ``sum`` by nothing.
+            the document's nodes on the level (at least 1), ``sum`` by nothing. On a wide tree with
+            few products per node ``mean`` learns best, since it weighs wide levels less; with many
+            products per node ``positives`` learns the deeper levels far better (docs/sst.md).
         level_weights: :math:`w_l`, roots first; by default all 1.
         mask_missing_levels: Leave levels on which a document has no node out of its loss.
 
