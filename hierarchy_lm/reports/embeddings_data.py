@@ -46,13 +46,11 @@ class Space:
     """Documents on the plane of the first two principal components.
 
     Attributes:
-        documents: Numbers of the documents drawn.
-        places: ``(n, 2)``
+        places: ``(n, 2)``, of the documents drawn.
         departments: ``(n,)`` the only root above each one's nodes; -1 for none or several.
         shares: Share of the variance on each axis.
     """
 
-    documents: Documents
     places: Tensor
     departments: Tensor
     shares: tuple[float, float]
@@ -125,7 +123,7 @@ def _probe(folder: EmbeddingFolder, sizes: Sizes) -> list[LevelProbe] | None:
 def _space(documents: Documents, tree: Hierarchy) -> Space:
     places, shares = principal_plane(documents.vectors)
     drawn = torch.from_numpy(sample(documents.item_ids, MOST_POINTS))
-    return Space(documents, places[drawn], _departments(documents, tree)[drawn], shares)
+    return Space(places[drawn], _departments(documents, tree)[drawn], shares)
 
 
 def _departments(documents: Documents, tree: Hierarchy) -> Tensor:
