@@ -61,13 +61,10 @@ def pretrain(name: str, options: argparse.Namespace) -> Path:
 
 
 def _model(method: Method) -> tuple[str, ...]:
-    """All methods share one rate: what differs is what the encoder learns from."""
+    """All share one rate and reduction: what differs is what the encoder learns from."""
     rate = ("--model.optimizer.lr=1e-4", "--model.optimizer.schedule=linear")
-    warmup = "--model.optimizer.warmup=0.05"
-    reduction = (
-        () if method.module == "NodeOnlyPretrainer" else ("--model.node_reduction=positives",)
-    )
-    return (f"--model={method.module}", *rate, warmup, *reduction, *method.options)
+    others = ("--model.optimizer.warmup=0.05", "--model.node_reduction=positives")
+    return (f"--model={method.module}", *rate, *others, *method.options)
 
 
 def _encoder(folder: Path, *arguments: object) -> Path:
