@@ -5,12 +5,13 @@ from collections import Counter
 import pyarrow.parquet as pq
 
 SCRIPT = """
-import resource, sys
+import re, sys
 from pathlib import Path
 from data_modules.sample import SampleOptions, write_sample
 options = SampleOptions(items=int(sys.argv[2]), nodes=30_000, depth=10, task_items=0)
 write_sample(Path(sys.argv[1]), options)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+# Not ru_maxrss, which a child inherits from the process that started it.
+print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 """
 
 
