@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ class Backbone(nn.Module):
     Args:
         encoder: Encoder without a pooler.
         gradient_checkpointing: Recompute activations in the backward pass.
+        freeze: Never train the encoder, whatever mode the module is in.
 
     Attributes:
         encoder: The Hugging Face model.
@@ -36,16 +37,27 @@ class Backbone(nn.Module):
         - output: ``(B, k)``, in the order of the documents
     """
 
-    def __init__(self, encoder: PreTrainedModel, gradient_checkpointing: bool = False) -> None:
+    def __init__(
+        self,
+        encoder: PreTrainedModel,
+        gradient_checkpointing: bool = False,
+        freeze: bool = False,
+    ) -> None:
         super().__init__()
+        self.frozen = freeze
+        self.encoder = encoder.requires_grad_(not freeze)
         # Loaded in eval mode, which Lightning would keep: dropout would stay off.
-        self.encoder = encoder.train()
+        self.train()
         self.hidden_size: int = encoder.config.hidden_size
         self.max_length = readable_positions(encoder)
         self.num_segments = count_segments(encoder)
         self._fused_attention = encoder.config._attn_implementation
         if gradient_checkpointing:
             checkpoint_layers(encoder)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode, which for a frozen encoder is evaluation always."""
+        return super().train(mode and not self.frozen)
 
     @property
     def num_layers(self) -> int:

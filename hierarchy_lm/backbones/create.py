@@ -31,7 +31,7 @@ def create_backbone(options: BackboneOptions, vocab_size: int, pad_token_id: int
     if options.num_layers is not None:
         keep_layers(encoder, options.num_layers)
     extend_segments(encoder, options.num_segments)
-    return Backbone(encoder, options.gradient_checkpointing)
+    return Backbone(encoder, options.gradient_checkpointing, options.freeze)
 
 
 def _start(options: BackboneOptions, vocab_size: int, pad_token_id: int) -> PreTrainedModel:

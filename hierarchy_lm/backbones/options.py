@@ -20,6 +20,8 @@ class BackboneOptions:
             Encoders without segment embeddings (ModernBERT) ignore it.
         vocab_size: Size of the vocabulary that is trained on the dataset for a backbone that starts
             from random weights and so brings none.
+        freeze: Leave the encoder as it is, without dropout; only what stands on top learns, in
+            about a third of the time.
         gradient_checkpointing: Compute activations again in the backward pass instead of keeping
             them: less memory, about a third more time.
     """
@@ -30,6 +32,7 @@ class BackboneOptions:
     num_layers: int | None = None
     num_segments: int = 2
     vocab_size: int = 16_000
+    freeze: bool = False
     gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
