@@ -16,6 +16,8 @@ WARNINGS = [
     r".*sync_dist=True.*",
     # A batch knows its own rows.
     r".*Couldn't infer the batch indices.*",
+    # Only a frozen encoder is: Backbone chooses its mode itself.
+    r".*module\(s\) in eval mode at the start of training.*",
     # ModelCheckpoint: a resumed run writes into its own new folder.
     r".*The dirpath has changed from.*",
 ]

@@ -8,7 +8,10 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch.utilities.exceptions import (
+    MisconfigurationException,
+    SIGTERMException,
+)
 
 import data_modules.cascade
 import data_modules.classification
@@ -33,6 +36,7 @@ from hierarchy_lm.runs import find_checkpoint
 from hierarchy_lm.tracking import settle_loggers
 
 COMMANDS = ("fit", "validate", "test", "predict")
+MONITOR = "val/micro_f1"
 
 
 class HierarchyCLI(LightningCLI):
@@ -51,7 +55,7 @@ class HierarchyCLI(LightningCLI):
         parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
         parser.set_defaults(
             {
-                "best_checkpoint.monitor": "val/micro_f1",
+                "best_checkpoint.monitor": MONITOR,
                 "best_checkpoint.mode": "max",
                 "best_checkpoint.filename": "best",
                 "best_checkpoint.auto_insert_metric_name": False,
@@ -92,6 +96,11 @@ class HierarchyCLI(LightningCLI):
         """Make what the configuration names: sample, tokenizer, run root, checkpoint path."""
         config = self.config[self.subcommand]
         root = _writable(Path(config.trainer.default_root_dir))
+        if (
+            config.model.class_path.endswith(".MLMPretrainer")  # which has no labels to count
+            and config.best_checkpoint.monitor == MONITOR
+        ):
+            config.best_checkpoint.monitor, config.best_checkpoint.mode = "val/loss", "min"
         trained = "cascade" in config.model.init_args  # its weights are in the cascade folder
         if trained and (self.subcommand == "fit" or config.get("ckpt_path")):
             raise UserError("a Cascade is trained by `hlm fit-cascade`, and needs no --ckpt_path")
@@ -220,6 +229,8 @@ def run_trainer(argv: list[str]) -> int:
     speak()
     try:
         _run(HierarchyCLI, argv)
+    except MisconfigurationException as error:
+        raise UserError(one_line(str(error))) from error
     except SIGTERMException:
         return 143  # Lightning's own status is 0, as if the run were finished
     except SystemExit as error:

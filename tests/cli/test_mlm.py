@@ -42,6 +42,25 @@ def assert_same_encoder(found, expected):
         assert torch.equal(found[name], value), name
 
 
+def test_the_best_checkpoint_is_of_the_lowest_loss(run):
+    best = load_checkpoint(run / "checkpoints" / "best.ckpt")
+    kept = next(
+        state for name, state in best["callbacks"].items() if name.startswith("BestCheckpoint")
+    )
+    assert kept["monitor"] == "val/loss"
+
+
+def test_a_monitor_that_the_model_does_not_log_is_one_line(hlm, catalogue, tmp_path):
+    status, _, err = hlm(
+        *("fit", "--config", EXPERIMENTS / "mlm.yaml", *TINY, *SMALL),
+        *(f"--data.dataset={catalogue}", f"--trainer.default_root_dir={tmp_path}"),
+        "--best_checkpoint.monitor=val/nope",
+    )
+    assert status == 2
+    assert "val/nope" in err
+    assert "Traceback" not in err
+
+
 def test_validation_is_the_same_whatever_the_seed(hlm, run, catalogue, tmp_path):
     """Its masks are fixed; the final score of `fit` comes back from the checkpoint."""
     fitted = json.loads((run / "fit.json").read_text())
