@@ -1,8 +1,4 @@
-"""Which tokens are masked, as a pure function of seed, epoch, row and position.
-
-No generator is involved: a counter-based hash gives every position its own numbers, so they do not
-depend on the batch, the rank or the worker that a document is in, nor on where a run was resumed.
-"""
+"""Which tokens are masked, as a pure function of seed, epoch, row and position."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,10 +8,9 @@ from torch import Tensor, nn
 
 from hierarchy_lm.batches import TokenBatch
 from hierarchy_lm.errors import UserError
+from hierarchy_lm.pretraining.draws import mix, random_bits, uniform
 from hierarchy_lm.vocabulary import Vocabulary
 
-UNIFORM_BITS = 24
-"""Resolution of a draw: what float32 holds exactly."""
 WORD_STARTS = ("▁", "Ġ")
 """How SentencePiece and byte-level BPE mark the first piece of a word."""
 
@@ -104,12 +99,12 @@ class TokenMasking(nn.Module):
         ids = tokens.input_ids
         eligible = (tokens.attention_mask > 0) & ~self.special[ids]
         bits = random_bits(rows, ids.shape[1], seed, epoch)
-        chosen = eligible & (_uniform(self._of_words(bits, ids, eligible)) < self.options.share)
-        more = _mix(bits)
-        action = _uniform(more)
+        chosen = eligible & (uniform(self._of_words(bits, ids, eligible)) < self.options.share)
+        more = mix(bits)
+        action = uniform(more)
         masked = chosen & (action < self.options.mask)
         replaced = chosen & ~masked & (action < self.options.mask + self.options.random)
-        random = self.ordinary[(_mix(more) & 0x7FFFFFFF) % len(self.ordinary)]
+        random = self.ordinary[(mix(more) & 0x7FFFFFFF) % len(self.ordinary)]
         seen = torch.where(replaced, random, ids.masked_fill(masked, self.mask_id))
         return MaskedTokens(tokens._replace(input_ids=seen), chosen)
 
@@ -140,36 +135,3 @@ def continuation_pieces(vocabulary: Vocabulary) -> Tensor:
         elif marks_starts:
             continues[number] = not piece.startswith(WORD_STARTS)
     return continues
-
-
-def random_bits(rows: Tensor, length: int, seed: int, epoch: int) -> Tensor:
-    """64 random bits for each of the first ``length`` positions of each row, ``(B, length)``.
-
-    SplitMix64 steps (Steele et al., 2014) over seed, epoch, row and position, in wrapping
-    64-bit integers: the same on every device.
-    """
-    key = _mix(_mix(torch.tensor(seed, device=rows.device)) + epoch)
-    keys = _mix(key + rows)
-    return _mix(keys[:, None] + torch.arange(length, device=rows.device))
-
-
-def _mix(values: Tensor) -> Tensor:
-    """One SplitMix64 step: add the golden ratio, then scramble all bits."""
-    values = values + _signed(0x9E3779B97F4A7C15)
-    values = (values ^ _shift(values, 30)) * _signed(0xBF58476D1CE4E5B9)
-    values = (values ^ _shift(values, 27)) * _signed(0x94D049BB133111EB)
-    return values ^ _shift(values, 31)
-
-
-def _shift(values: Tensor, count: int) -> Tensor:
-    """Shift right without the sign, which torch's own shift drags along."""
-    return (values >> count) & ((1 << (64 - count)) - 1)
-
-
-def _signed(constant: int) -> int:
-    return constant - (1 << 64)
-
-
-def _uniform(bits: Tensor) -> Tensor:
-    """Numbers in [0, 1) from the upper bits."""
-    return _shift(bits, 64 - UNIFORM_BITS).float() * 2.0**-UNIFORM_BITS

@@ -6,11 +6,9 @@ import torch
 from torch import Tensor
 
 from hierarchy_lm.batches import SparseTargets
+from hierarchy_lm.pretraining.draws import random_bits
 
 PathMode = Literal["union", "sample_one"]
-
-# splitmix64's, as signed numbers.
-_INCREMENT, _FIRST, _SECOND = -7046029254386353131, -4658895280553007687, -7723592293110705685
 
 
 def most_specific(targets: SparseTargets, parents: Tensor) -> SparseTargets:
@@ -53,7 +51,8 @@ def one_path(
     """
     ends = most_specific(targets, parents)
     counts = torch.bincount(ends.documents, minlength=len(rows))
-    places = counts.cumsum(0) - counts + _mixed(rows, seed).remainder(counts.clamp(min=1))
+    drawn = random_bits(rows, 1, seed, epoch=0)[:, 0]
+    places = counts.cumsum(0) - counts + drawn.remainder(counts.clamp(min=1))
     (documents,) = torch.nonzero(counts, as_tuple=True)
     path = [ends.labels[places[documents]]]
     for _ in range(depth - 1):
@@ -62,11 +61,3 @@ def one_path(
     nodes = torch.stack(path[::-1], dim=1)  # (documents, L), roots first
     owners, levels = torch.nonzero(nodes >= 0, as_tuple=True)
     return SparseTargets(documents[owners], nodes[owners, levels])
-
-
-def _mixed(rows: Tensor, seed: int) -> Tensor:
-    """Numbers that look random, the same on every device."""
-    mixed = rows * _INCREMENT + seed
-    mixed = (mixed ^ (mixed >> 30)) * _FIRST
-    mixed = (mixed ^ (mixed >> 27)) * _SECOND
-    return mixed ^ (mixed >> 31)
