@@ -65,6 +65,11 @@ class EncoderTraining(LightningModule):
         """The DataModule of the run."""
         return self.trainer.datamodule  # type: ignore[attr-defined, no-any-return]
 
+    @property
+    def run_seed(self) -> int:
+        """What ``seed_everything`` is, from which all draws of the run follow."""
+        return int(os.environ.get("PL_GLOBAL_SEED", "0"))
+
     def setup(self, stage: str) -> None:
         """Check that the model fits the data's texts.
 
@@ -81,8 +86,7 @@ class EncoderTraining(LightningModule):
 
     def on_train_batch_start(self, batch: ProductBatch, batch_idx: int) -> None:
         """Seed dropout from (seed, epoch, step, rank), so that a resumed run draws the same."""
-        seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
-        parts = (seed, self.current_epoch, batch_idx, self.global_rank)
+        parts = (self.run_seed, self.current_epoch, batch_idx, self.global_rank)
         torch.manual_seed(hash(parts))  # a hash of integers is the same in every process
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401  (Lightning's union of many forms)

@@ -3,6 +3,7 @@
 import tempfile
 from importlib.resources import files
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import torch
@@ -94,11 +95,9 @@ class HierarchyCLI(LightningCLI):
         """Make what the configuration names: sample, tokenizer, run root, checkpoint path."""
         config = self.config[self.subcommand]
         root = _writable(Path(config.trainer.default_root_dir))
-        if (
-            config.model.class_path.endswith(".MLMPretrainer")  # which has no labels to count
-            and config.best_checkpoint.monitor == MONITOR
-        ):
-            config.best_checkpoint.monitor, config.best_checkpoint.mode = "val/loss", "min"
+        best_by = getattr(resolve_name(config.model.class_path), "best_by", None)
+        if best_by and config.best_checkpoint.monitor == MONITOR:
+            config.best_checkpoint.monitor, config.best_checkpoint.mode = best_by
         trained = "cascade" in config.model.init_args  # its weights are in the cascade folder
         if trained and (self.subcommand == "fit" or config.get("ckpt_path")):
             raise UserError("a Cascade is trained by `hlm fit-cascade`, and needs no --ckpt_path")

@@ -1,6 +1,5 @@
 """What all hierarchy pre-training has in common: a tree, logits of its nodes, F1 per level."""
 
-import os
 from abc import abstractmethod
 from pathlib import Path
 
@@ -86,7 +85,7 @@ class HierarchyPretrainer(EncoderModule):
     def _train_targets(self, batch: ProductBatch) -> SparseTargets:
         if self.path_mode == "union":
             return batch.targets
-        seed = hash((int(os.environ.get("PL_GLOBAL_SEED", "0")), self.current_epoch))
+        seed = hash((self.run_seed, self.current_epoch))
         return one_path(batch.targets, self.parents, self.hierarchy.depth, batch.rows, seed)
 
     def evaluate(self, batch: ProductBatch) -> tuple[Tensor, SparseTargets]:

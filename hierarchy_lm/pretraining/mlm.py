@@ -1,7 +1,6 @@
 """Masked language modelling: the stage before all hierarchy pre-training (SST, Section V-C)."""
 
-import os
-from typing import NamedTuple, cast
+from typing import ClassVar, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -46,9 +45,14 @@ class MLMPretrainer(EncoderTraining):
         masking: Which tokens are chosen, and what stands in their place.
         optimizer: AdamW and its schedule.
 
+    Attributes:
+        best_by: The best checkpoint's metric and mode: there are no labels to count F1 of.
+
     Raises:
         UserError: If the backbone has no states of single tokens, or the tokenizer no [MASK].
     """
+
+    best_by: ClassVar[tuple[str, str]] = ("val/loss", "min")
 
     def __init__(
         self,
@@ -106,8 +110,7 @@ class MLMPretrainer(EncoderTraining):
         Ranks choose different numbers of tokens: each one's sum is divided by the mean number over
         ranks, so that DDP's average is the mean over all of them.
         """
-        seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
-        guesses = self.guess(batch, seed, self.current_epoch)
+        guesses = self.guess(batch, self.run_seed, self.current_epoch)
         mean = guesses.loss.detach() / max(1, guesses.chosen)
         self.log("train/loss", mean, prog_bar=True, batch_size=len(batch.rows))
         repeated = batch.loss_scale == 0  # a document that only keeps the rank in step
