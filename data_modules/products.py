@@ -1,5 +1,6 @@
 """Products with their nodes in the category tree."""
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -51,7 +52,12 @@ class ProductDataModule(TokenDataModule):
         num_workers: Loader processes; the token cache rarely needs any.
         cache_dir: Where the token cache goes; by default ``.cache`` in the dataset folder.
         predict_split: The split that ``hlm predict`` reads, or ``all``.
+
+    Attributes:
+        labelled_only: Whether rows without a node are left out.
     """
+
+    labelled_only = True
 
     def __init__(
         self,
@@ -64,6 +70,7 @@ class ProductDataModule(TokenDataModule):
         predict_split: Split = "test",
     ) -> None:
         source, self.hierarchy = product_source(dataset, cache_dir)
+        source = replace(source, labelled_only=self.labelled_only)
         super().__init__(source, tokenizer, text, batch, num_workers, predict_split)
 
     def linked_nodes(self) -> NDArray[np.bool_]:
