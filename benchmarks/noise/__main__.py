@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from benchmarks.noise.table import write_tables
+from benchmarks.runs import hlm
 from data_modules.sample import SampleOptions, write_sample
 from hierarchy_lm import cli
 from hierarchy_lm.cli import stages
@@ -95,13 +96,13 @@ def train(run: Run, output: Path) -> dict[str, float]:
     for stage, loss in (("department", strategy.department), ("leaf", strategy.leaf)):
         (folder / f"{stage}.yaml").write_text(yaml.safe_dump(_config(stage, loss, strategy)))
     cascade = str(folder / "cascade")
-    _hlm(
+    hlm(
         *("fit-cascade", "--dataset", dataset, "--output", cascade, "--evaluate", "false"),
         *("--department", folder / "department.yaml", "--leaf", folder / "leaf.yaml"),
         *("--leaf_from_department", str(strategy.backbone != "dnn").lower()),
         *("--", f"--seed_everything={run.seed}", f"--data.batch.seed={run.seed}"),
     )
-    _hlm(
+    hlm(
         *("test", "--model", "Cascade", "--model.cascade", cascade, "--data", "CascadeDataModule"),
         *("--data.dataset", dataset, "--data.label_column", "true_node_ids"),
         *("--trainer.default_root_dir", folder / "test"),
@@ -118,12 +119,6 @@ def _config(stage: str, loss: dict[str, Any], strategy: Strategy) -> dict[str, A
     config["data"]["init_args"]["augmentation"] = {"rate": strategy.augmentation}
     config["trainer"]["max_epochs"] = round(config["trainer"]["max_epochs"] * strategy.more_epochs)
     return config
-
-
-def _hlm(*arguments: object) -> None:
-    status = cli.main(list(map(str, arguments)))
-    if status:
-        raise SystemExit(status)
 
 
 def _stay_in_this_process() -> None:

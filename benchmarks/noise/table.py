@@ -3,8 +3,9 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
+
+from benchmarks.runs import over_seeds
 
 SCORES = {
     "department": "test/department_accuracy_items",
@@ -24,13 +25,7 @@ def write_tables(results: Sequence[tuple[Any, dict[str, float]]], file: Path) ->
         lines += [f"## {title}", "", "| strategy | seeds | " + " | ".join(SCORES) + " |"]
         lines += ["|---" * (2 + len(SCORES)) + "|"]
         for name, runs in strategies.items():
-            cells = [_cell([scores[key] for scores in runs]) for key in SCORES.values()]
+            cells = [over_seeds([scores[key] for scores in runs]) for key in SCORES.values()]
             lines.append(f"| {name} | {len(runs)} | " + " | ".join(cells) + " |")
         lines.append("")
     file.write_text("\n".join(lines), encoding="utf-8")
-
-
-def _cell(values: list[float]) -> str:
-    if len(values) == 1:
-        return f"{100 * values[0]:.1f}"
-    return f"{100 * mean(values):.1f} ± {100 * stdev(values):.1f}"

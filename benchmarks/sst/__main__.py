@@ -8,9 +8,9 @@ import shutil
 import time
 from pathlib import Path
 
+from benchmarks.runs import hlm
 from benchmarks.sst.grid import HERE, METHODS, TASKS, Method, Plan, Run, slug
 from benchmarks.sst.table import write_results
-from hierarchy_lm import cli
 
 
 def main() -> None:
@@ -72,8 +72,8 @@ def _encoder(folder: Path, *arguments: object) -> Path:
     if not exported.is_dir():
         runs = folder / "runs"
         shutil.rmtree(runs, ignore_errors=True)
-        _hlm("fit", *arguments, "--trainer.default_root_dir", runs, *_quietly())
-        _hlm("export", runs / "version_0", exported)
+        hlm("fit", *arguments, "--trainer.default_root_dir", runs, *_quietly())
+        hlm("export", runs / "version_0", exported)
     return exported
 
 
@@ -85,7 +85,7 @@ def finetune(run: Run, options: argparse.Namespace) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     task = TASKS[run.task]
     dataset = options.data / task.dataset
-    _hlm(
+    hlm(
         *("fit", "--config", HERE / "finetune.yaml", *_bracketed(options.finetune)),
         *("--model.backbone.pretrained", pretrain(run.method, options)),
         *("--data.dataset", dataset, "--data.task", task.name),
@@ -93,7 +93,7 @@ def finetune(run: Run, options: argparse.Namespace) -> None:
         *("--trainer.default_root_dir", folder, *_quietly()),
     )
     first = folder / "version_0"
-    _hlm("predict", "--config", first / "config.yaml", "--ckpt_path", "best")
+    hlm("predict", "--config", first / "config.yaml", "--ckpt_path", "best")
     shutil.rmtree(first / "checkpoints")
     shutil.move(folder / "version_1" / "predictions", folder / "predictions")
 
@@ -105,12 +105,6 @@ def _bracketed(arguments: list[str]) -> list[str]:
 
 def _quietly() -> tuple[str, ...]:
     return "--trainer.precision=bf16-mixed", "--trainer.enable_progress_bar=false"
-
-
-def _hlm(*arguments: object) -> None:
-    status = cli.main(list(map(str, arguments)))
-    if status:
-        raise SystemExit(status)
 
 
 if __name__ == "__main__":

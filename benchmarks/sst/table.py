@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, f1_score
 
+from benchmarks.runs import over_seeds
 from benchmarks.sst.grid import BASELINES, METHODS, TASKS, Run
 from hierarchy_lm.dataset import read_task
 from hierarchy_lm.metrics.bootstrap import paired_bootstrap
@@ -66,7 +67,7 @@ def _cells(
     if gold is None or not own:
         return ["not run"] * 2
     ours = [_both(gold, predicted) for predicted in own]
-    cells = [_spread([score[i] for score in ours]) + f" ({len(own)})" for i in range(2)]
+    cells = [over_seeds([score[i] for score in ours]) + f" ({len(own)})" for i in range(2)]
     if same or not base:
         return cells
     theirs = [_both(gold, predicted) for predicted in base]
@@ -82,12 +83,6 @@ def _cells(
 def _both(gold: NDArray[np.int64], predicted: NDArray[np.int64]) -> tuple[float, float]:
     macro = f1_score(gold, predicted, labels=np.unique(gold), average="macro", zero_division=0)
     return float(accuracy_score(gold, predicted)), float(macro)
-
-
-def _spread(values: list[float]) -> str:
-    if len(values) == 1:
-        return f"{100 * values[0]:.1f}"
-    return f"{100 * mean(values):.1f} ± {100 * stdev(values):.1f}"
 
 
 def _folder(run: Run, output: Path) -> Path:
