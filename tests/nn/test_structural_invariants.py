@@ -8,7 +8,9 @@ import torch
 
 from hierarchy_lm.batches import SparseTargets
 from hierarchy_lm.losses import PathLoss
-from hierarchy_lm.nn import StructuralOptions, StructuralTransformer
+from hierarchy_lm.nn import StructuralTransformer
+
+from .models import structural_transformer
 
 SIZES = [3, 4, 5, 6, 7, 8]
 LEVELS, WIDTH = len(SIZES), 16
@@ -16,13 +18,7 @@ OFFSETS = [sum(SIZES[:level]) for level in range(LEVELS + 1)]
 
 
 def build(**changes) -> StructuralTransformer:
-    torch.manual_seed(0)
-    options = StructuralOptions(**{"num_heads": 4, **changes})
-    model = StructuralTransformer(SIZES, WIDTH, options).eval()
-    for parameter in model.parameters():  # of order 1, so that every dependence shows
-        if parameter.ndim > 1:
-            torch.nn.init.normal_(parameter, std=WIDTH**-0.5)
-    return model
+    return structural_transformer(SIZES, WIDTH, **changes)
 
 
 def moved_logits(model: StructuralTransformer, level: int) -> list[bool]:

@@ -6,18 +6,14 @@ import torch
 from hierarchy_lm.nn import StructuralOptions, StructuralTransformer
 from hierarchy_lm.nn.structural_options import level_mask
 
+from .models import structural_transformer
+
 SIZES = [2, 3, 5]
 WIDTH = 16
 
 
 def build(**changes) -> StructuralTransformer:
-    torch.manual_seed(0)
-    options = StructuralOptions(**{"num_heads": 4, **changes})
-    model = StructuralTransformer(SIZES, WIDTH, options).eval()
-    for parameter in model.parameters():  # of order 1, so that every dependence shows
-        if parameter.ndim > 1:
-            torch.nn.init.normal_(parameter, std=WIDTH**-0.5)
-    return model
+    return structural_transformer(SIZES, WIDTH, **changes)
 
 
 def influences(model: StructuralTransformer) -> list[list[bool]]:
