@@ -120,7 +120,9 @@ class TreeOptions:
         name: Column of display names; the key if not given.
         path: Column or columns of the whole path.
         multi_parent: What to do with a node of several parents.
-        max_depth: Cut the products' paths below this level; 0 keeps all.
+        drop_super_root: The tree's only root is artificial ("All categories"): leave it out; the
+            nodes below it are the roots.
+        max_depth: Cut the products' paths below this level, a super-root counted; 0 keeps all.
         min_items: Move products of nodes with fewer paths below them up to the parent; a root
             that small is dropped.
         gaps: What to do with a path that misses a name in the middle: refuse it, or cut it there.
@@ -132,6 +134,7 @@ class TreeOptions:
     name: str | None = None
     path: PathOptions | None = None
     multi_parent: MultiParent = "error"
+    drop_super_root: bool = False
     max_depth: int = 0
     min_items: int = 0
     gaps: Literal["error", "cut"] = "error"

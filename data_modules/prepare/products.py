@@ -9,7 +9,13 @@ from data_modules.prepare.mapping import ProductOptions, TreeOptions
 from data_modules.prepare.node_ids import distinct_items, with_ids
 from data_modules.prepare.progress import Stages
 from data_modules.prepare.rows import read_rows
-from data_modules.prepare.tree import Reference, references_into, spoken, tree_of_paths
+from data_modules.prepare.tree import (
+    Reference,
+    references_into,
+    spoken,
+    tree_of_paths,
+    without_super_root,
+)
 from data_modules.prepare.tree_file import read_tree
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.hierarchy import Hierarchy
@@ -36,6 +42,8 @@ def product_rows(
         else:
             tree = read_tree(inputs, tree_options.input, tree_options)
             references = references_into(tree, paths)
+        if tree_options.drop_super_root:
+            tree, references = without_super_root(tree, references)
         _check_references(inputs, rows, references, options, tree_options)
     with stages.stage("Labelling products"):
         labelled = with_ids(inputs.engine, rows, "path_set", references, tree)

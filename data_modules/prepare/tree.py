@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from data_modules.prepare.expressions import LEVEL, NODE
 from data_modules.prepare.mapping import TreeOptions
@@ -96,6 +96,26 @@ def references_into(tree: Hierarchy, items: Iterable[str]) -> dict[str, Referenc
         return Reference([], unknown=bool(names), gap=gap)
 
     return {item: look_up(item) for item in items}
+
+
+def without_super_root(
+    tree: Hierarchy, references: Mapping[str, Reference]
+) -> tuple[Hierarchy, dict[str, Reference]]:
+    """The tree below its only root; what stood for the root alone stands for nothing.
+
+    Raises:
+        UserError: If there are several roots, or no node below the one.
+    """
+    roots = tree.level_sizes[0]
+    if roots > 1 or tree.depth == 1:
+        why = f"has {roots} roots" if roots > 1 else "is one node alone"
+        raise UserError(f"tree: drop_super_root, but the tree {why}; remove the option")
+    paths = [tuple(path.split(PATH_SEPARATOR)[1:]) for path in tree.paths[1:]]
+    found = {  # the root is node 0, and the others keep their order without it
+        item: replace(reference, nodes=[node - 1 for node in reference.nodes if node > 0])
+        for item, reference in references.items()
+    }
+    return Hierarchy(paths), found
 
 
 def spoken(item: str) -> str:

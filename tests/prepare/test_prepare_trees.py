@@ -33,6 +33,34 @@ def test_edges(files, prepare):
     }  # fmt: skip
 
 
+def test_an_artificial_super_root_is_no_node(files, prepare):
+    files("k,p,n\na,,All\nb,a,Left\nc,b,Leaf\nd,a,\n", PRODUCTS + "4,x,a\n")
+    made = prepare(mapping(edges(drop_super_root=True)))
+    assert made.paths == ["Left", "d", "Left > Leaf"]
+    assert made.nodes() == {"1": ["Left > Leaf"], "2": ["Left", "d"], "3": [], "4": []}
+
+
+def test_a_super_root_of_paths_goes_too(tmp_path, prepare):
+    (tmp_path / "p.csv").write_text("id,t,n\n1,x,All>A>B\n2,x,All>C\n3,x,All\n")
+    path = {"column": "n", "separator": ">"}
+    products = {"item_id": "id", "title": "t", "paths": [path], "input": {"files": "p.csv"}}
+    made = prepare({"products": products, "tree": {"drop_super_root": True}})
+    assert made.paths == ["A", "C", "A > B"]
+    assert made.nodes() == {"1": ["A > B"], "2": ["C"], "3": []}
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        pytest.param("k,p,n\na,,A\nb,,B\n", "has 2 roots", id="two roots"),
+        pytest.param("k,p,n\na,,A\n", "is one node alone", id="nothing below"),
+    ],
+)
+def test_only_a_single_root_can_be_dropped(files, error_of, tree, message):
+    files(tree, "id,t,n\n1,x,a\n")
+    assert message in error_of(mapping(edges(drop_super_root=True)))
+
+
 def test_a_node_of_two_parents_is_refused_or_repeated(files, prepare, error_of):
     files("k,p,n\na,,A\nb,,B\nc,a,C\nc,b,C\nd,c,D\n")
     assert "'c' has 2 parents ('a', 'b')" in error_of(mapping(edges()))
