@@ -62,7 +62,7 @@ def pretrain(name: str, options: argparse.Namespace) -> Path:
 
 def _model(method: Method) -> tuple[str, ...]:
     """All share one rate and reduction: what differs is what the encoder learns from."""
-    rate = ("--model.optimizer.lr=1e-4", "--model.optimizer.schedule=linear")
+    rate = ("--model.optimizer.lr=2e-4", "--model.optimizer.schedule=linear")
     others = ("--model.optimizer.warmup=0.05", "--model.node_reduction=positives")
     return (f"--model={method.module}", *rate, *others, *method.options)
 
