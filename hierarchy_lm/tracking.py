@@ -3,13 +3,64 @@
 import netrc
 import os
 import socket
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlparse
 
 from jsonargparse import Namespace
+from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_warn
 
 PROBE_SECONDS = 3.0
+ASKED = ("WANDB_SWEEP_ID", "HLM_WANDB")
+"""Variables that ask for a W&B logger; `wandb agent` sets the first, `hlm sweep` the second.
+Name, group, tags and project of the run are in wandb's own variables."""
+
+
+def add_wandb_logger(trainer: Namespace) -> None:
+    """Log to W&B as well if the environment asks for it and the configuration does not.
+
+    Args:
+        trainer: The trainer's part of the configuration; changed in place. The logger that is
+            first stays so: the run's folder is its.
+    """
+    loggers = _loggers(trainer)
+    if any(map(_is_wandb, loggers)) or not any(os.environ.get(name) for name in ASKED):
+        return
+    own = Namespace(
+        class_path="lightning.pytorch.loggers.WandbLogger",
+        init_args=Namespace(save_dir=".", offline=False),
+    )
+    trainer.logger = [*loggers, own]
+
+
+def _loggers(trainer: Namespace) -> list[Namespace]:
+    given = trainer.logger if isinstance(trainer.logger, list) else [trainer.logger]
+    return [logger for logger in given if getattr(logger, "class_path", None)]
+
+
+def _is_wandb(logger: Namespace) -> bool:
+    return str(logger.class_path).endswith("WandbLogger")
+
+
+def log_summary(loggers: Sequence[Logger], metrics: Mapping[str, float]) -> None:
+    """Make a run's final metrics what W&B shows of it."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            logger.experiment.summary.update(dict(metrics))
+
+
+def end_wandb_run(status: int) -> None:
+    """End the W&B run of this process, if there is one; the next run is another.
+
+    Args:
+        status: Exit status of the run.
+    """
+    wandb = sys.modules.get("wandb")
+    if wandb is not None and wandb.run is not None:
+        wandb.finish(exit_code=status)
+        wandb.teardown()  # it reads its environment once, and the next run has another
 
 
 def settle_loggers(trainer: Namespace, root: Path) -> None:
@@ -22,14 +73,11 @@ def settle_loggers(trainer: Namespace, root: Path) -> None:
         trainer: The trainer's part of the configuration; changed in place.
         root: The trainer's ``default_root_dir``.
     """
-    loggers = trainer.logger if isinstance(trainer.logger, list) else [trainer.logger]
-    for logger in loggers:
-        options = getattr(logger, "init_args", None)
-        if options is None:
-            continue
+    for logger in _loggers(trainer):
+        options = logger.init_args
         if options.get("save_dir") == ".":
             options.save_dir = str(root)
-        if logger.class_path.endswith("WandbLogger") and not options.offline:
+        if _is_wandb(logger) and not options.offline:
             options.offline = not _wandb_online()
 
 

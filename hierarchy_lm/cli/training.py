@@ -28,11 +28,13 @@ from hierarchy_lm.callbacks import PredictionWriter, RunRecord, TrainingSpeed
 from hierarchy_lm.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
 from hierarchy_lm.cli.parsing import OneLineParser, one_line
 from hierarchy_lm.cli.quiet import quieten, speak
+from hierarchy_lm.dataset import read_dataset
 from hierarchy_lm.embeddings.writer import check_output
 from hierarchy_lm.errors import UserError
+from hierarchy_lm.hierarchy import Hierarchy
 from hierarchy_lm.progress import ProgressBar
 from hierarchy_lm.runs import find_checkpoint
-from hierarchy_lm.tracking import settle_loggers
+from hierarchy_lm.tracking import add_wandb_logger, end_wandb_run, settle_loggers
 
 COMMANDS = ("fit", "validate", "test", "predict")
 MONITOR = "val/micro_f1"
@@ -113,9 +115,16 @@ class HierarchyCLI(LightningCLI):
                 f"hlm {self.subcommand}: no checkpoint; give --ckpt_path best, last, a file or a "
                 "run folder"
             )
+        if self.subcommand == "fit":
+            add_wandb_logger(config.trainer)
         settle_loggers(config.trainer, root)
         data = config.data.init_args
         dataset = find_dataset(data.dataset)
+        self.save_config_kwargs["dataset"] = {
+            "path": str(dataset),
+            "fingerprint": read_dataset(dataset).fingerprint,
+            "hierarchy": Hierarchy.from_parquet(dataset / "hierarchy.parquet").fingerprint,
+        }
         if trained:
             return
         backbone = _backbone_options(config.model.init_args.backbone)
@@ -213,6 +222,7 @@ def _run(cli: type[HierarchyCLI], argv: list[str]) -> HierarchyCLI:
         subclass_mode_data=True,
         save_config_callback=RunRecord,
         trainer_defaults={"callbacks": [TrainingSpeed(), PredictionWriter()]},
+        save_config_kwargs={"command": ["hlm", *argv]},
         seed_everything_default=0,
         parser_kwargs={command: {"default_config_files": [defaults]} for command in COMMANDS},
         auto_configure_optimizers=False,
@@ -222,6 +232,15 @@ def _run(cli: type[HierarchyCLI], argv: list[str]) -> HierarchyCLI:
 
 def run_trainer(argv: list[str]) -> int:
     """Parse and run one of the trainer's commands. Returns the exit status."""
+    status = 1
+    try:
+        status = _train(argv)
+    finally:
+        end_wandb_run(status)
+    return status
+
+
+def _train(argv: list[str]) -> int:
     quieten()
     speak()
     try:
