@@ -56,7 +56,8 @@ def test_every_module_of_the_sources_is_inside(wheel):
         "hierarchy_lm/py.typed",
         "data_modules/py.typed",
         "hierarchy_lm/defaults.yaml",
-        *(f"hierarchy_lm/reports/templates/cascade.{kind}" for kind in ("html", "css", "js")),
+        *(f"hierarchy_lm/reports/templates/page.{kind}" for kind in ("html", "css", "js")),
+        "hierarchy_lm/reports/templates/charts.css",
     ],
 )
 def test_data_file_is_inside(wheel, file):

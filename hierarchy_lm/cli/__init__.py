@@ -21,7 +21,7 @@ OTHER_COMMANDS = {
     "compare": "print a table of finished runs",
     "fit-cascade": "train a department classifier and all leaf classifiers",
     "calibrate": "fit temperatures and choose thresholds for a target accuracy",
-    "report": "write a page about a tested cascade",
+    "report": "write a page about a tested cascade, runs or a sweep",
     "embedding-report": "write a page on what embeddings know of the tree",
 }
 

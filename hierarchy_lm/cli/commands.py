@@ -19,6 +19,7 @@ class CommandParser(ArgumentParser):
 TRAINS = "fit-cascade"  # what stands behind -- goes to every `hlm fit`
 # Lists from a signature would have to be typed as JSON.
 LISTS = {
+    "report": {"runs": ("runs", "+", "A tested cascade, one or several runs, or a sweep.")},
     "compare": {"runs": ("runs", "+", "Run folders, or folders with runs below them.")},
     "embedding-report": {
         "embeddings": ("embeddings", "+", "Folders of `hlm embed`, to stand side by side."),
@@ -86,7 +87,7 @@ def _function(name: str) -> Callable[..., None]:
 
             return calibrate
         case "report":
-            from hierarchy_lm.reports.cascade import report
+            from hierarchy_lm.reports.report import report
 
             return report
         case "embedding-report":

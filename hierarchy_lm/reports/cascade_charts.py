@@ -1,4 +1,4 @@
-"""The report's charts as inline SVG; colours come from the page's style sheet."""
+"""The charts of a cascade: accuracy against coverage, and reliability."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hierarchy_lm.reports.cascade_figures import BINS, TARGET_ACCURACY, Curve, Reliability
+from hierarchy_lm.reports.charts import LEFT, RIGHT, TOP, Chart, Entry, box_entry, line_entry
 
-# Small enough that letters stay readable at the width of a phone.
-WIDTH, HEIGHT = 420, 300
-LEFT, RIGHT, TOP, BOTTOM = 46, 410, 12, 256
+HEIGHT, BOTTOM = 300, 256
+COLOURS = ("c1", "c2 d1")
 COUNTS_TOP, COUNTS_BOTTOM = 268, 330
 NOISY_COVERAGE = 0.02
 """Accuracy of fewer items than this share does not set the scale of the curve."""
@@ -41,15 +41,15 @@ def curve_scale(curves: Sequence[Curve]) -> Scale:
 
 def curve_chart(
     scale: Scale,
-    curves: Sequence[tuple[Curve, NDArray[np.int64]]],
+    curves: Sequence[tuple[str, Curve, NDArray[np.int64]]],
     marker: tuple[float, float],
     calibrated: tuple[float, float] | None,
-) -> str:
+) -> Chart:
     """Accuracy against coverage; the cascade first, then the baseline.
 
     Args:
         scale: From :func:`curve_scale`.
-        curves: Curves with the points to draw.
+        curves: Their names, and curves with the points to draw.
         marker: Coverage and accuracy of the threshold that is shown first.
         calibrated: Those of the calibrated threshold, if there is one.
     """
@@ -58,8 +58,8 @@ def curve_chart(
         _axes(scale, "coverage (share of importance)", BOTTOM),
         f'<line class="target" x1="{LEFT}" x2="{RIGHT}" y1="{target}" y2="{target}"/>',
         *(
-            f'<path class="series series-{number}" d="{_path(scale, curve, points)}"/>'
-            for number, (curve, points) in reversed(list(enumerate(curves, start=1)))
+            f'<path class="series {colour}" d="{_path(scale, curve, points)}"/>'
+            for colour, (_, curve, points) in reversed(list(zip(COLOURS, curves, strict=False)))
         ),
     ]
     if calibrated is not None:
@@ -67,9 +67,26 @@ def curve_chart(
         diamond = f"M{x - 7} {y}L{x} {y - 7}L{x + 7} {y}L{x} {y + 7}Z"
         parts.append(f'<path id="calibrated" class="calibrated" d="{diamond}"/>')
     x, y = scale.x(marker[0]), scale.y(marker[1])
-    parts.append(f'<line id="marker-line" x1="{x}" x2="{x}" y1="{TOP}" y2="{BOTTOM}"/>')
-    parts.append(f'<circle id="marker" cx="{x}" cy="{y}" r="6"/>')
-    return _svg("curve-chart", "Accuracy of the leaf against coverage", HEIGHT, parts)
+    marker_line = f'<line id="marker-line" x1="{x}" x2="{x}" y1="{TOP}" y2="{BOTTOM}"/>'
+    return Chart(
+        name="curve-chart",
+        title="Accuracy of the leaf against coverage",
+        height=HEIGHT,
+        body="".join(parts),
+        legend=_legend([name for name, _, _ in curves], calibrated is not None),
+        marker=f'{marker_line}<circle id="marker" cx="{x}" cy="{y}" r="6"/>',
+        heading=False,
+    )
+
+
+def _legend(labels: list[str], calibrated: bool) -> tuple[Entry, ...]:
+    entries = [line_entry(*one) for one in zip(COLOURS, labels, strict=False)]
+    target = '<line class="target" x1="0" x2="28" y1="5" y2="5"/>'
+    entries.append(Entry(target, f"accuracy {TARGET_ACCURACY:.2f}"))
+    if calibrated:
+        diamond = '<path class="calibrated" d="M9 5L14 0L19 5L14 10Z"/>'
+        entries.append(Entry(diamond, "calibrated threshold"))
+    return tuple(entries)
 
 
 def _path(scale: Scale, curve: Curve, points: NDArray[np.int64]) -> str:
@@ -82,8 +99,10 @@ def _path(scale: Scale, curve: Curve, points: NDArray[np.int64]) -> str:
     return "M" + "L".join(places) if places else ""
 
 
-def reliability_chart(bins: Reliability, baseline: Reliability | None) -> str:
-    """Accuracy by confidence, above the number of items in every bin."""
+def reliability_chart(
+    bins: Reliability, baseline: Reliability | None, labels: Sequence[str]
+) -> Chart:
+    """Accuracy by confidence, above the number of items in every bin; ``labels`` name both."""
     scale = Scale()
     most = max(int(bins.items.max()), 1)
     diagonal = f'x1="{LEFT}" y1="{BOTTOM}" x2="{RIGHT}" y2="{TOP}"'
@@ -94,7 +113,22 @@ def reliability_chart(bins: Reliability, baseline: Reliability | None) -> str:
         *(_counts(scale, int(items), index, most) for index, items in enumerate(bins.items)),
         *([] if baseline is None else [_dots(scale, baseline)]),
     ]
-    return _svg("reliability-chart", "Accuracy by confidence", COUNTS_BOTTOM + 44, parts)
+    legend = [
+        box_entry("bar", f"accuracy of {labels[0]}"),
+        Entry('<path class="mean" d="M6 5H22"/>', "mean confidence"),
+    ]
+    if baseline is not None:
+        legend.append(
+            Entry('<circle class="dot" cx="14" cy="5" r="4"/>', f"accuracy of {labels[1]}")
+        )
+    return Chart(
+        name="reliability-chart",
+        title="Accuracy by confidence",
+        height=COUNTS_BOTTOM + 44,
+        body="".join(parts),
+        legend=tuple(legend),
+        heading=False,
+    )
 
 
 def _bar(scale: Scale, bins: Reliability, index: int) -> str:
@@ -127,7 +161,7 @@ def _counts(scale: Scale, items: int, index: int, most: int) -> str:
     return (
         f'<rect class="count" x="{left + 1:.1f}" y="{COUNTS_BOTTOM - height:.1f}" '
         f'width="{width - 2:.1f}" height="{height:.1f}"/>'
-        f'<text class="number" transform="translate({x:.1f} {y}) rotate(-90)">{items}</text>'
+        f'<text class="count-text" transform="translate({x:.1f} {y}) rotate(-90)">{items}</text>'
     )
 
 
@@ -144,10 +178,3 @@ def _axes(scale: Scale, label: str, below: int) -> str:
     middle = f"translate(10 {(TOP + BOTTOM) / 2}) rotate(-90)"
     parts.append(f'<text transform="{middle}">accuracy of the leaf</text>')
     return "".join(parts)
-
-
-def _svg(name: str, title: str, height: int, parts: Sequence[str]) -> str:
-    return (
-        f'<svg id="{name}" viewBox="0 0 {WIDTH} {height}" role="img" aria-labelledby="{name}-t">'
-        f'<title id="{name}-t">{title}</title>{"".join(parts)}</svg>'
-    )

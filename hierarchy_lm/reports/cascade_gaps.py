@@ -3,7 +3,8 @@
 import numpy as np
 
 from hierarchy_lm.reports.cascade_figures import TARGET_ACCURACY
-from hierarchy_lm.reports.cascade_scores import Scores, count
+from hierarchy_lm.reports.cascade_scores import Scores
+from hierarchy_lm.reports.texts import count, listed
 
 NAMED = 5
 TRAINED = ("model", "single_leaf")
@@ -63,7 +64,4 @@ def _departments(scores: Scores) -> list[str]:
 
 
 def _listed(what: str, names: list[str]) -> list[str]:
-    if not names:
-        return []
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return [f"{what}: {', '.join(names[:NAMED])}{more}."]
+    return [f"{what}: {listed(names, NAMED)}."] if names else []

@@ -1,4 +1,4 @@
-"""All figures of one cascade together, and the same numbers as text."""
+"""All figures of one cascade together."""
 
 from dataclasses import dataclass
 
@@ -14,8 +14,6 @@ from hierarchy_lm.reports.cascade_figures import (
     judge,
     reliability,
 )
-
-MISSING = "–"
 
 
 @dataclass(frozen=True)
@@ -50,26 +48,3 @@ def score(evaluation: Evaluation, label: str) -> Scores:
         reliability=reliability(evaluation, judgement),
         departments=by_department(evaluation, judgement),
     )
-
-
-def share(value: float | None) -> str:
-    """A share or accuracy with four decimals, as the paper prints them."""
-    return MISSING if value is None or value != value else f"{value:.4f}"
-
-
-def gain(value: float | None, base: float | None) -> str:
-    """Improvement (+) or downgrade (-) over the baseline."""
-    if value is None or base is None or value != value or base != base:
-        return MISSING
-    difference = round(value - base, 4)
-    return f"{difference or 0.0:+.4f}"
-
-
-def count(value: int) -> str:
-    """A number of items with thousands apart."""
-    return f"{value:,}"
-
-
-def threshold_text(value: float) -> str:
-    """A confidence, with more digits where a model is nearly certain."""
-    return f"{value:.6f}" if value > 0.999 else f"{value:.4f}"

@@ -7,8 +7,7 @@ from hierarchy_lm.reports.cascade_mistakes import (
     contradicted_labels,
     read_titles,
 )
-from hierarchy_lm.reports.cascade_page import Section
-from hierarchy_lm.reports.cascade_scores import Scores, count, share, threshold_text
+from hierarchy_lm.reports.cascade_scores import Scores
 from hierarchy_lm.reports.cascade_slider import leaf_threshold, slider, slider_figure
 from hierarchy_lm.reports.cascade_tables import (
     confusion_table,
@@ -20,8 +19,13 @@ from hierarchy_lm.reports.cascade_tables import (
     repair_table,
     target_table,
 )
+from hierarchy_lm.reports.chart_bars import Bars, bar_chart
+from hierarchy_lm.reports.charts import Chart
+from hierarchy_lm.reports.page import Section
+from hierarchy_lm.reports.texts import count, share, shortened, threshold_text
 
 MOST_DEPARTMENTS = 200
+MOST_BARS = 30
 MOST_CONFUSIONS = 30
 MOST_CONTRADICTIONS = 50
 
@@ -66,9 +70,11 @@ def _curve(scores: Scores, baseline: Scores | None) -> tuple[Section, str]:
         *_calibrated(scores),
     ]
     steps = slider(scores, baseline)
-    figure, data = slider_figure(steps, scores, baseline) if steps else ("", "null")
-    table = target_table(scores, baseline)
-    return Section("Accuracy against coverage", text, table=table, figure=figure), data
+    table, title = target_table(scores, baseline), "Accuracy against coverage"
+    if steps is None:
+        return Section(title, text, table=table), "null"
+    chart, controls, data = slider_figure(steps, scores, baseline)
+    return Section(title, text, table=table, charts=[chart], controls=controls), data
 
 
 def _calibrated(scores: Scores) -> list[str]:
@@ -101,11 +107,31 @@ def _improvement(scores: Scores, baseline: Scores | None) -> Section:
     text = [
         "Accuracy by department of the label. The leaf is that of the whole cascade, so that a "
         "wrong department makes a wrong leaf.",
-        *_shortened(len(scores.departments.node), MOST_DEPARTMENTS, "departments"),
+        *shortened(len(scores.departments.node), MOST_DEPARTMENTS, "departments"),
     ]
     if baseline is not None:
         text.insert(1, f"Improvement (+) or downgrade (-) is over {baseline.label}.")
-    return Section("Departments", text, table=improvement_table(scores, baseline, MOST_DEPARTMENTS))
+    return Section(
+        "Departments",
+        text,
+        table=improvement_table(scores, baseline, MOST_DEPARTMENTS),
+        charts=[_department_bars(scores, baseline)],
+    )
+
+
+def _department_bars(scores: Scores, baseline: Scores | None) -> Chart:
+    own = scores.departments
+    nodes = own.node[:MOST_BARS].tolist()
+    series = []
+    for place, one in enumerate((scores, baseline)):
+        if one is not None:
+            found = zip(one.departments.node.tolist(), one.departments.leaf_accuracy, strict=True)
+            accuracy = {node: float(value) for node, value in found}
+            values = [accuracy[node] for node in nodes]
+            series.append(Bars(one.label, values, one.label, place))
+    shown = f", the first {MOST_BARS} by importance" if len(own.node) > MOST_BARS else ""
+    names = [scores.evaluation.hierarchy.paths[node] for node in nodes]
+    return bar_chart("departments-chart", f"Leaf accuracy by department{shown}", names, series)
 
 
 def _repair(scores: Scores) -> Section:
@@ -114,7 +140,7 @@ def _repair(scores: Scores) -> Section:
         "accuracy. The error is split into items whose department was wrong already, for which "
         "the department classifier has to be repaired, and wrong leaves in the right department, "
         "for which its leaf classifier has.",
-        *_shortened(len(scores.departments.node), MOST_DEPARTMENTS, "departments"),
+        *shortened(len(scores.departments.node), MOST_DEPARTMENTS, "departments"),
     ]
     return Section(
         "Which department to repair first", text, table=repair_table(scores, MOST_DEPARTMENTS)
@@ -125,11 +151,12 @@ def _reliability(scores: Scores, baseline: Scores | None) -> Section:
     text = "Bars are the accuracy of the leaf, lines across them the mean confidence"
     dots = "" if baseline is None else f"; dots are the accuracy of {baseline.label}"
     bins = None if baseline is None else baseline.reliability
+    labels = [scores.label, *([] if baseline is None else [baseline.label])]
     return Section(
         "Reliability of the confidence",
         [f"{text}{dots}. A bar below its line is overconfident."],
         table=reliability_table(scores, baseline),
-        figure=f'<div class="chart">{reliability_chart(scores.reliability, bins)}</div>',
+        charts=[reliability_chart(scores.reliability, bins, labels)],
         folded=True,
     )
 
@@ -143,7 +170,7 @@ def _confusions(scores: Scores) -> Section:
         text = "No leaf was mistaken for another leaf of the same parent."
     return Section(
         "Confused siblings",
-        [text, *_shortened(total, MOST_CONFUSIONS, "pairs")],
+        [text, *shortened(total, MOST_CONFUSIONS, "pairs")],
         table=confusion_table(found, evaluation.hierarchy, weight),
     )
 
@@ -156,7 +183,7 @@ def _contradictions(scores: Scores) -> Section:
     text = [
         "Items whose label the cascade contradicts with the highest confidence: candidates for "
         "wrong labels.",
-        *_shortened(total, MOST_CONTRADICTIONS, "contradicted items"),
+        *shortened(total, MOST_CONTRADICTIONS, "contradicted items"),
     ]
     if titles is None:
         text.append(f"Without titles: {evaluation.dataset} has no readable products.")
@@ -164,7 +191,3 @@ def _contradictions(scores: Scores) -> Section:
     return Section(
         "Labels to look at", text if found else ["No label is contradicted."], table=table
     )
-
-
-def _shortened(total: int, most: int, what: str) -> list[str]:
-    return [f"The first {most} of {count(total)} {what}."] if total > most else []

@@ -7,19 +7,12 @@ from html import escape
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hierarchy_lm.reports.cascade_charts import (
-    BOTTOM,
-    LEFT,
-    RIGHT,
-    TOP,
-    Scale,
-    curve_chart,
-    curve_scale,
-)
+from hierarchy_lm.reports.cascade_charts import BOTTOM, Scale, curve_chart, curve_scale
 from hierarchy_lm.reports.cascade_figures import TARGET_ACCURACY, Curve, thin
-from hierarchy_lm.reports.cascade_scores import Scores, count, share, threshold_text
+from hierarchy_lm.reports.cascade_scores import Scores
+from hierarchy_lm.reports.charts import LEFT, RIGHT, TOP, Chart
+from hierarchy_lm.reports.texts import count, share, threshold_text
 
 POINTS = 500
 
@@ -129,45 +122,19 @@ def slider_data(steps: Slider, scale: Scale) -> str:
     return json.dumps(data, allow_nan=False).replace("<", "\\u003c")
 
 
-def slider_figure(steps: Slider, scores: Scores, baseline: Scores | None) -> tuple[str, str]:
-    """HTML of chart and slider, and the data for the script."""
+def slider_figure(steps: Slider, scores: Scores, baseline: Scores | None) -> tuple[Chart, str, str]:
+    """The chart, the HTML of the slider beside it, and the data for the script."""
     both = [scores] if baseline is None else [scores, baseline]
     scale = curve_scale([one.curve for one in both])
     first = steps.steps[steps.start]
     calibrated = None if steps.calibrated is None else steps.steps[steps.calibrated]
     chart = curve_chart(
         scale,
-        [(one.curve, _drawn(one.curve)) for one in both],
+        [(one.label, one.curve, thin(one.curve, POINTS, [])) for one in both],
         (first.coverage, first.accuracy),
         None if calibrated is None else (calibrated.coverage, calibrated.accuracy),
     )
-    legend = _legend([one.label for one in both], calibrated is not None)
-    controls = _controls(steps, first, baseline)
-    return f'<div class="pair"><div>{chart}{legend}</div>{controls}</div>', slider_data(
-        steps, scale
-    )
-
-
-def _drawn(curve: Curve) -> NDArray[np.int64]:
-    return thin(curve, POINTS, [])
-
-
-def _legend(labels: list[str], calibrated: bool) -> str:
-    entries = [
-        f'<li><svg class="swatch" viewBox="0 0 28 10" aria-hidden="true"><path class="series '
-        f'series-{number}" d="M0 5H28"/></svg>{escape(label)}</li>'
-        for number, label in enumerate(labels, start=1)
-    ]
-    entries.append(
-        '<li><svg class="swatch" viewBox="0 0 28 10" aria-hidden="true"><line class="target" '
-        f'x1="0" x2="28" y1="5" y2="5"/></svg>accuracy {TARGET_ACCURACY:.2f}</li>'
-    )
-    if calibrated:
-        entries.append(
-            '<li><svg class="swatch" viewBox="0 0 28 10" aria-hidden="true"><path '
-            'class="calibrated" d="M9 5L14 0L19 5L14 10Z"/></svg>calibrated threshold</li>'
-        )
-    return f'<ul class="legend">{"".join(entries)}</ul>'
+    return chart, _controls(steps, first, baseline), slider_data(steps, scale)
 
 
 def _controls(steps: Slider, first: Step, baseline: Scores | None) -> str:

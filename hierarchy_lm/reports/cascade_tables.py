@@ -1,38 +1,15 @@
 """The report's tables as text, written alike into HTML and Markdown."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from hierarchy_lm.hierarchy import Hierarchy
 from hierarchy_lm.reports.cascade_figures import BINS, TARGET_ACCURACY, accuracy
 from hierarchy_lm.reports.cascade_mistakes import Confusion, Contradiction
-from hierarchy_lm.reports.cascade_scores import (
-    MISSING,
-    Scores,
-    count,
-    gain,
-    share,
-    threshold_text,
-)
+from hierarchy_lm.reports.cascade_scores import Scores
+from hierarchy_lm.reports.page import Table
+from hierarchy_lm.reports.texts import MISSING, clip, count, gain, share, threshold_text
 
 TARGETS = (0.80, 0.85, 0.90, 0.95, 0.99)
-MOST_TEXT = 160
-
-
-@dataclass(frozen=True)
-class Table:
-    """Columns and rows of text.
-
-    Attributes:
-        caption: What the rows are.
-        columns: Headings; one that begins with ``#`` holds numbers.
-        rows: Cells; a line feed stands between the values of a list.
-    """
-
-    caption: str
-    columns: list[str]
-    rows: list[list[str]]
 
 
 def headline_table(scores: Scores, baseline: Scores | None) -> Table:
@@ -195,9 +172,3 @@ def contradiction_table(
         predicted = clip(tree.paths[one.predicted])
         rows.append([clip(one.item_id), *title, label, predicted, threshold_text(one.confidence)])
     return Table("By confidence", [*columns, "#confidence"], rows)
-
-
-def clip(text: str) -> str:
-    """One line of at most ``MOST_TEXT`` characters."""
-    line = " ".join(text.split())
-    return line if len(line) <= MOST_TEXT else line[: MOST_TEXT - 1] + "…"

@@ -8,9 +8,9 @@ import pyarrow as pa
 from pyarrow import csv
 
 from hierarchy_lm.errors import UserError
-from hierarchy_lm.reports.cascade_page import html_page, markdown
 from hierarchy_lm.reports.embeddings_data import Findings, Sizes, examine, open_folders
 from hierarchy_lm.reports.embeddings_sections import sections
+from hierarchy_lm.reports.page import html_page, markdown
 
 
 def embedding_report(

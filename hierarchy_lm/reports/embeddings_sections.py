@@ -4,11 +4,10 @@ import math
 from collections.abc import Sequence
 
 from hierarchy_lm.embeddings.probe import MOST_ITERATIONS, STRENGTHS
-from hierarchy_lm.reports.cascade_page import Picture, Section
-from hierarchy_lm.reports.cascade_scores import MISSING
-from hierarchy_lm.reports.cascade_tables import Table
 from hierarchy_lm.reports.embeddings_charts import distance_chart, space_chart
 from hierarchy_lm.reports.embeddings_data import NEIGHBOURS, Findings, Sizes
+from hierarchy_lm.reports.page import Picture, Section, Table
+from hierarchy_lm.reports.texts import MISSING
 
 
 def sections(all_findings: Sequence[Findings], split: str, sizes: Sizes) -> list[Section]:

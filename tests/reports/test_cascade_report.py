@@ -23,8 +23,9 @@ from hierarchy_lm.reports.cascade_mistakes import (
     contradicted_labels,
     read_titles,
 )
-from hierarchy_lm.reports.cascade_scores import gain, score, share
+from hierarchy_lm.reports.cascade_scores import score
 from hierarchy_lm.reports.cascade_slider import slider
+from hierarchy_lm.reports.texts import gain, share
 
 TREE = Hierarchy.from_paths(
     [

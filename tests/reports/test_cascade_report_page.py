@@ -198,7 +198,7 @@ def test_other_trees_items_and_labels_cannot_be_compared(
 
 def test_folders_without_an_evaluation(cascades, tmp_path, capsys):
     own, baseline = cascades
-    assert "no cascade.json" in refused(capsys, tmp_path / "nothing")
+    assert "no cascade, run or sweep there" in refused(capsys, tmp_path / "nothing")
     assert "run `hlm test` on the split 'validation'" in (
         refused(capsys, own, "--split", "validation")
     )

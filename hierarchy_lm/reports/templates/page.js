@@ -1,5 +1,9 @@
 "use strict";
 (function () {
+  window.addEventListener("beforeprint", function () {
+    for (const details of document.querySelectorAll("details")) details.open = true;
+  });
+
   const data = JSON.parse(document.getElementById("data").textContent);
   const slider = document.getElementById("threshold");
   if (!data || !slider) return;
@@ -48,8 +52,5 @@
       show();
     });
   }
-  window.addEventListener("beforeprint", function () {
-    for (const details of document.querySelectorAll("details")) details.open = true;
-  });
   show();
 })();

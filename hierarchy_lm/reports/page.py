@@ -6,9 +6,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from importlib.resources import files
+from pathlib import Path
 from string import Template
 
-from hierarchy_lm.reports.cascade_tables import Table
+from hierarchy_lm.reports.charts import Chart, Entry, inline
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns and rows of text.
+
+    Attributes:
+        caption: What the rows are.
+        columns: Headings; one that begins with ``#`` holds numbers.
+        rows: Cells; a line feed stands between the values of a list.
+    """
+
+    caption: str
+    columns: list[str]
+    rows: list[list[str]]
 
 
 @dataclass(frozen=True)
@@ -35,7 +51,8 @@ class Section:
         text: Paragraphs.
         notes: List entries below them.
         table: The figures.
-        figure: HTML that stands before the table, in the page only.
+        charts: Before the table, in the page and as files of their own.
+        controls: HTML beside the charts, in the page only.
         folded: Whether the page shows the table on demand.
         pictures: Shown after the table.
     """
@@ -44,29 +61,52 @@ class Section:
     text: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     table: Table | None = None
-    figure: str = ""
+    charts: list[Chart] = field(default_factory=list)
+    controls: str = ""
     folded: bool = False
     pictures: list[Picture] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Page:
+    """A whole report.
+
+    Attributes:
+        title: The first heading.
+        sections: In their order.
+        folder: Where its files go unless the user says otherwise.
+        data: JSON for the page's script.
+    """
+
+    title: str
+    sections: list[Section]
+    folder: Path
+    data: str = "null"
+
+    @property
+    def charts(self) -> list[Chart]:
+        """All charts in their order."""
+        return [chart for section in self.sections for chart in section.charts]
 
 
 def html_page(title: str, sections: Sequence[Section], data: str) -> str:
     """The page; ``data`` is the JSON that its script reads."""
     templates = files("hierarchy_lm.reports") / "templates"
     parts = {
-        name: (templates / f"cascade.{name}").read_text(encoding="utf-8")
-        for name in ("html", "css", "js")
+        name: (templates / name).read_text(encoding="utf-8")
+        for name in ("page.html", "page.css", "charts.css", "page.js")
     }
-    return Template(parts["html"]).substitute(
+    return Template(parts["page.html"]).substitute(
         title=escape(title),
-        style=parts["css"],
+        style=parts["page.css"] + parts["charts.css"],
         sections="\n".join(map(_html_section, sections)),
         data=data,
-        script=parts["js"],
+        script=parts["page.js"],
     )
 
 
 def _html_section(section: Section) -> str:
-    name = re.sub(r"[^a-z]+", "-", section.title.lower()).strip("-")
+    name = re.sub(r"[^a-z0-9]+", "-", section.title.lower()).strip("-")
     text = "".join(f"<p>{escape(paragraph)}</p>" for paragraph in section.text)
     notes = "".join(f"<li>{escape(note)}</li>" for note in section.notes)
     notes = f"<ul>{notes}</ul>" if notes else ""
@@ -75,8 +115,31 @@ def _html_section(section: Section) -> str:
         table = f"<details><summary>Figures as a table</summary>{table}</details>"
     return (
         f'<section aria-labelledby="{name}"><h2 id="{name}">{escape(section.title)}</h2>'
-        f"{text}{notes}{section.figure}{table}{_html_pictures(section.pictures)}</section>"
+        f"{text}{notes}{_html_charts(section)}{table}{_html_pictures(section.pictures)}</section>"
     )
+
+
+def _html_charts(section: Section) -> str:
+    legends = {chart.legend for chart in section.charts}
+    shared = len(section.charts) > 1 and len(legends) == 1
+    shown = "".join(_html_chart(chart, not shared) for chart in section.charts)
+    above = _html_legend(section.charts[0].legend) if shared else ""
+    return f'{above}<div class="pair">{shown}{section.controls}</div>' if shown else ""
+
+
+def _html_chart(chart: Chart, legend: bool) -> str:
+    heading = f"<figcaption>{escape(chart.title)}</figcaption>" if chart.heading else ""
+    below = _html_legend(chart.legend) if legend else ""
+    return f'<figure>{heading}<div class="drawing">{inline(chart)}</div>{below}</figure>'
+
+
+def _html_legend(legend: Sequence[Entry]) -> str:
+    entries = "".join(
+        f'<li><svg class="swatch" viewBox="0 0 28 10" aria-hidden="true">{entry.symbol}</svg>'
+        f"<span>{escape(entry.text)}</span></li>"
+        for entry in legend
+    )
+    return f'<ul class="legend">{entries}</ul>' if entries else ""
 
 
 def _html_pictures(pictures: Sequence[Picture]) -> str:
