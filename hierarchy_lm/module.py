@@ -40,8 +40,8 @@ class EncoderModule(EncoderTraining):
         """Names of the labels, in the order of their ids."""
 
     @abstractmethod
-    def evaluate(self, batch: ProductBatch) -> tuple[Tensor, Tensor | SparseTargets]:
-        """Mean loss, and what the F1 counts: logits or predicted pairs."""
+    def evaluate(self, batch: ProductBatch) -> tuple[Tensor, SparseTargets]:
+        """Mean loss, and the predicted pairs of documents and labels that the F1 counts."""
 
     @abstractmethod
     def loss(self, batch: ProductBatch) -> Tensor:
@@ -75,15 +75,18 @@ class EncoderModule(EncoderTraining):
         """Count a batch of the validation split."""
         self._count(batch, "val")
 
-    def test_step(self, batch: ProductBatch, batch_idx: int) -> None:
-        """Count a batch of the test split."""
-        self._count(batch, "test")
+    def test_step(  # type: ignore[override]
+        self, batch: ProductBatch, batch_idx: int
+    ) -> SparseTargets:
+        """Count a batch of the test split; returns what was predicted."""
+        return self._count(batch, "test")
 
-    def _count(self, batch: ProductBatch, stage: str) -> None:
+    def _count(self, batch: ProductBatch, stage: str) -> SparseTargets:
         loss, predicted = self.evaluate(batch)
         self.f1.update(predicted, batch.targets)
         self.mean_loss.update(loss, len(batch.rows))
         self.log(f"{stage}/loss", self.mean_loss, batch_size=len(batch.rows))
+        return predicted
 
     def on_validation_epoch_end(self) -> None:
         """Log F1 over the whole split."""

@@ -115,10 +115,13 @@ class ProductClassifier(EncoderModule):
         super().validation_step(batch, batch_idx)
         self.log("val/accuracy", self.accuracy, batch_size=len(batch.rows))
 
-    def test_step(self, batch: ProductBatch, batch_idx: int) -> None:
-        """Count a batch of the test split."""
-        super().test_step(batch, batch_idx)
+    def test_step(  # type: ignore[override]
+        self, batch: ProductBatch, batch_idx: int
+    ) -> SparseTargets:
+        """Count a batch of the test split; returns what was predicted."""
+        predicted = super().test_step(batch, batch_idx)
         self.log("test/accuracy", self.accuracy, batch_size=len(batch.rows))
+        return predicted
 
     def evaluate(self, batch: ProductBatch) -> tuple[Tensor, SparseTargets]:
         """Binary cross entropy without any strategy, and the highest label of each document.

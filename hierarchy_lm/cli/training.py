@@ -34,6 +34,7 @@ from hierarchy_lm.errors import UserError
 from hierarchy_lm.hierarchy import Hierarchy
 from hierarchy_lm.progress import ProgressBar
 from hierarchy_lm.runs import find_checkpoint
+from hierarchy_lm.test_items import ItemWriter
 from hierarchy_lm.tracking import add_wandb_logger, end_wandb_run, settle_loggers
 
 COMMANDS = ("fit", "validate", "test", "predict")
@@ -221,8 +222,8 @@ def _run(cli: type[HierarchyCLI], argv: list[str]) -> HierarchyCLI:
         subclass_mode_model=True,
         subclass_mode_data=True,
         save_config_callback=RunRecord,
-        trainer_defaults={"callbacks": [TrainingSpeed(), PredictionWriter()]},
         save_config_kwargs={"command": ["hlm", *argv]},
+        trainer_defaults={"callbacks": [TrainingSpeed(), PredictionWriter(), ItemWriter()]},
         seed_everything_default=0,
         parser_kwargs={command: {"default_config_files": [defaults]} for command in COMMANDS},
         auto_configure_optimizers=False,
