@@ -102,7 +102,7 @@ class RunRecord(SaveConfigCallback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Count the other ranks' tokens."""
         tokens = torch.as_tensor(self._tokens, device=pl_module.device)
-        self._tokens = trainer.strategy.reduce(tokens, reduce_op="sum")  # type: ignore[assignment]
+        self._tokens = trainer.strategy.reduce(tokens, reduce_op="sum")
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run adds to its own counts (on several ranks, the first one's tokens)."""

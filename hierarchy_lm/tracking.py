@@ -28,9 +28,9 @@ def add_wandb_logger(trainer: Namespace) -> None:
     loggers = _loggers(trainer)
     if any(map(_is_wandb, loggers)) or not any(os.environ.get(name) for name in ASKED):
         return
-    own = Namespace(
+    own = Namespace(  # type: ignore[no-untyped-call]
         class_path="lightning.pytorch.loggers.WandbLogger",
-        init_args=Namespace(save_dir=".", offline=False),
+        init_args=Namespace(save_dir=".", offline=False),  # type: ignore[no-untyped-call]
     )
     trainer.logger = [*loggers, own]
 

@@ -20,6 +20,7 @@ OTHER_COMMANDS = {
     "export": "write a run's encoder as a Hugging Face folder",
     "compare": "print a table of finished runs",
     "fit-cascade": "train a department classifier and all leaf classifiers",
+    "sweep": "run a grid or a random search of Weights & Biases on this machine",
     "calibrate": "fit temperatures and choose thresholds for a target accuracy",
     "report": "write a page about a tested cascade, runs or a sweep",
     "embedding-report": "write a page on what embeddings know of the tree",
@@ -33,9 +34,8 @@ def main(args: Sequence[str] | None = None) -> int:
         args: Command line without the program's name; by default that of the process.
 
     Returns:
-        Exit status: 0 for success, 2 for a mistake in the input, 130 after Ctrl-C, 143 after
-        SIGTERM. Faults of the
-        program itself raise.
+        Exit status: 0 for success, 1 if runs of a sweep failed, 2 for a mistake in the input, 130
+        after Ctrl-C, 143 after SIGTERM. Faults of the program itself raise.
     """
     argv = list(sys.argv[1:] if args is None else args)
     try:
@@ -63,8 +63,7 @@ def _run(argv: list[str]) -> int:
     if command in OTHER_COMMANDS:
         from hierarchy_lm.cli.commands import run_command
 
-        run_command(command, argv[1:])
-        return 0
+        return run_command(command, argv[1:])
     if command in ("-h", "--help"):
         print(_usage())
         return 0

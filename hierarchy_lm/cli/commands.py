@@ -16,7 +16,8 @@ class CommandParser(ArgumentParser):
         raise UserError(one_line(message)) from ex
 
 
-TRAINS = "fit-cascade"  # what stands behind -- goes to every `hlm fit`
+TRAINS = "fit-cascade"
+PASS_ON = (TRAINS, "sweep")  # what stands behind -- goes to every run
 # Lists from a signature would have to be typed as JSON.
 LISTS = {
     "report": {"runs": ("runs", "+", "A tested cascade, one or several runs, or a sweep.")},
@@ -26,11 +27,16 @@ LISTS = {
         "names": ("--names", "+", "Their names in the report; by default those of the folders."),
     },
     TRAINS: {"departments": ("--departments", "+", "Train just these again, by name.")},
+    "sweep": {"seeds": ("--seeds", "+", "Seeds of all settings, instead of the file's.")},
 }
 
 
-def run_command(name: str, argv: list[str]) -> None:
-    """Parse a command's options from its function's signature, and call it."""
+def run_command(name: str, argv: list[str]) -> int:
+    """Parse a command's options from its function's signature, and call it.
+
+    Returns:
+        Exit status.
+    """
     function = _function(name)
     parser = CommandParser(prog=f"hlm {name}", description=(function.__doc__ or "").split("\n")[0])
     parser.add_argument("--config", action="config", help="YAML file of options.")
@@ -42,7 +48,7 @@ def run_command(name: str, argv: list[str]) -> None:
             parser.add_argument(option, nargs=count, help=text)
         lists.add(key)
     argv, extra = split_at_dashes(argv)
-    if name == TRAINS:
+    if name in PASS_ON:
         lists.add("extra")
     elif extra:
         raise UserError(f"hlm {name}: nothing is passed on behind --")
@@ -50,9 +56,9 @@ def run_command(name: str, argv: list[str]) -> None:
     parser.add_function_arguments(function, as_positional=positional, fail_untyped=True, skip=lists)
     options = parser.instantiate_classes(parser.parse_args(argv)).as_dict()
     options.pop("config", None)
-    if name == TRAINS:
+    if name in PASS_ON:
         options["extra"] = extra
-    function(**options)
+    return function(**options) or 0
 
 
 def split_at_dashes(argv: list[str]) -> tuple[list[str], list[str]]:
@@ -63,7 +69,7 @@ def split_at_dashes(argv: list[str]) -> tuple[list[str], list[str]]:
     return argv[:at], argv[at + 1 :]
 
 
-def _function(name: str) -> Callable[..., None]:
+def _function(name: str) -> Callable[..., int | None]:
     # Imported on use: `hlm sample` has no need to wait for torch.
     match name:
         case "sample":
@@ -82,6 +88,10 @@ def _function(name: str) -> Callable[..., None]:
             from hierarchy_lm.cli.fit_cascade import fit_cascade
 
             return fit_cascade
+        case "sweep":
+            from hierarchy_lm.cli.sweep import sweep
+
+            return sweep
         case "calibrate":
             from hierarchy_lm.cli.calibrate import calibrate
 

@@ -1,11 +1,9 @@
 """`hlm fit-cascade`: the department classifier and all leaf classifiers of a dataset."""
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from jsonargparse.typing import Path_fr
 from rich.console import Console
 
@@ -18,6 +16,7 @@ from hierarchy_lm.cascade_folder import (
     read_cascade,
 )
 from hierarchy_lm.cli.departments import plan_departments, print_ranking
+from hierarchy_lm.cli.folder_lock import alone
 from hierarchy_lm.cli.leaf_training import train_leaves
 from hierarchy_lm.cli.stage_options import (
     CascadeOptions,
@@ -92,7 +91,7 @@ def fit_cascade(
     plan = plan_departments(hierarchy, items, validation_items, min_items)
     entries = {entry.node: entry for entry in plan}
     chosen = _chosen(hierarchy, entries, departments)
-    with _alone(options.output), sigterm_raises():
+    with alone(options.output, "hlm fit-cascade"), sigterm_raises():
         before = _read_before(options.output)
         first = department_stage(options)
         stages = leaf_stages(options, plan)
@@ -195,20 +194,3 @@ def _chosen(
                 f"--departments: '{entry.path}' gets no classifier ({entry.reason}); leave it out"
             )
     return chosen
-
-
-@contextmanager
-def _alone(output: Path) -> Iterator[None]:
-    """Two commands would train the same classifiers into the same folders."""
-    lock = FileLock(output / ".lock", timeout=0)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout as error:
-        raise UserError(f"{output}: another `hlm fit-cascade` is at work there") from error
-    except OSError as error:
-        raise UserError(f"{output}: cannot write there ({error.strerror})") from error
-    try:
-        yield
-    finally:
-        lock.release()

@@ -71,7 +71,7 @@ def _stage(
         **model,
     }
     identity = {
-        "config": _deciding_options(config),
+        "config": deciding_options(config),
         "extra": _deciding_arguments(options.extra),
         "dataset": options.fingerprint,
         "from_department": bool(model),
@@ -80,7 +80,7 @@ def _stage(
     return Stage(root, config, options.extra, own, identity)
 
 
-def _deciding_options(config: Path) -> Any:  # noqa: ANN401  (the content of a YAML file)
+def deciding_options(config: Path) -> Any:  # noqa: ANN401  (the content of a YAML file)
     """What the configuration says, whatever its comments, without the places."""
     content = yaml.safe_load(config.read_text(encoding="utf-8")) or {}
     for place in PLACES:
@@ -104,7 +104,7 @@ def _deciding_arguments(extra: list[str]) -> list[Any]:
         value = value if equals else next(arguments, "")
         if name == "--config":
             file = Path(value)  # else the content itself
-            kept.append(_deciding_options(file) if file.is_file() else value)
+            kept.append(deciding_options(file) if file.is_file() else value)
     return kept
 
 

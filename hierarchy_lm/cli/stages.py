@@ -233,7 +233,7 @@ def train_leaf_stages(
                 to_run.append(Job(str(root), argv, root / "log.txt"))
             except OSError as error:
                 report(Job(str(root), [], root), Outcome(2, str(error), 0.0))
-        run_jobs(to_run, _devices(jobs), report)
+        run_jobs(to_run, worker_devices(jobs), report)
 
 
 def _line(stage: Stage, reason: str) -> str:
@@ -243,7 +243,7 @@ def _line(stage: Stage, reason: str) -> str:
     return f"{stage.root.name}: done" + (f", validation {score:.3f}" if score is not None else "")
 
 
-def _devices(jobs: int | None) -> list[str]:
+def worker_devices(jobs: int | None) -> list[str]:
     """``CUDA_VISIBLE_DEVICES`` of each worker."""
     if not torch.cuda.is_available():
         return [""] * (jobs or 1)

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -18,17 +18,19 @@ from typing import NamedTuple
 
 
 class Job(NamedTuple):
-    """One `hlm fit`.
+    """One `hlm` command.
 
     Attributes:
         name: What it trains.
         argv: Its command line.
         log: File for all that it prints.
+        environment: Variables that are set for it.
     """
 
     name: str
     argv: list[str]
     log: Path
+    environment: Mapping[str, str] = {}
 
 
 class Outcome(NamedTuple):
@@ -51,7 +53,10 @@ GRACE = 60.0
 
 
 def run_jobs(
-    jobs: Sequence[Job], devices: Sequence[str], report: Callable[[Job, Outcome], None]
+    jobs: Sequence[Job],
+    devices: Sequence[str],
+    report: Callable[[Job, Outcome], None],
+    begin: Callable[[Job], None] = lambda job: None,
 ) -> None:
     """Run all jobs, as many at a time as there are devices.
 
@@ -62,6 +67,7 @@ def run_jobs(
         jobs: What to run.
         devices: ``CUDA_VISIBLE_DEVICES`` of each worker; empty strings for workers on the CPU.
         report: Called after each job, one call at a time.
+        begin: Called before each job, likewise.
     """
     waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
     for job in jobs:
@@ -74,6 +80,8 @@ def run_jobs(
         try:
             while not stop.is_set():
                 job = waiting.get_nowait()
+                with lock:
+                    begin(job)
                 outcome = slot.run(job)
                 if stop.is_set() and outcome.status:
                     return
@@ -98,13 +106,17 @@ def run_jobs(
         raise faults[0]
 
 
-def run_command(argv: list[str]) -> int:
+def run_command(argv: list[str], keep_open: Sequence[int] = ()) -> int:
     """Run a program and wait for it. When the caller is interrupted, so is the program.
+
+    Args:
+        argv: The program and its arguments.
+        keep_open: File descriptors that it inherits.
 
     Returns:
         Its exit status.
     """
-    process = subprocess.Popen(argv)
+    process = subprocess.Popen(argv, pass_fds=tuple(keep_open))
     try:
         return process.wait()
     except BaseException:  # not subprocess.run, which kills it a moment after Ctrl-C
@@ -229,6 +241,7 @@ def _fit(job: Job) -> tuple[int, str]:
             for stream in (sys.stdout, sys.stderr):
                 stream.flush()
                 os.dup2(log.fileno(), stream.fileno())
+        os.environ.update(job.environment)
         os.environ["HLM_DEBUG"] = "1"  # main raises instead of printing
         return main(job.argv), ""
     except UserError as error:
