@@ -13,6 +13,7 @@ TRAINER_COMMANDS = {
     "test": "evaluate a checkpoint on the test split",
     "predict": "write predictions to Parquet",
     "embed": "write embeddings to Parquet",
+    "transfer": "pre-train, fine-tune and test in one, with encoders trained once",
 }
 OTHER_COMMANDS = {
     "sample": "generate a realistic catalogue with known noise",
@@ -56,6 +57,10 @@ def _run(argv: list[str]) -> int:
         from hierarchy_lm.cli.embed import run_embed
 
         return run_embed(argv[1:])
+    if command == "transfer":
+        from hierarchy_lm.cli.transfer import run_transfer
+
+        return run_transfer(argv)
     if command in TRAINER_COMMANDS:
         from hierarchy_lm.cli.training import run_trainer
 

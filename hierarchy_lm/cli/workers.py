@@ -106,17 +106,22 @@ def run_jobs(
         raise faults[0]
 
 
-def run_command(argv: list[str], keep_open: Sequence[int] = ()) -> int:
+def run_command(
+    argv: list[str],
+    keep_open: Sequence[int] = (),
+    environment: Mapping[str, str] | None = None,
+) -> int:
     """Run a program and wait for it. When the caller is interrupted, so is the program.
 
     Args:
         argv: The program and its arguments.
         keep_open: File descriptors that it inherits.
+        environment: Its environment variables; by default the caller's.
 
     Returns:
         Its exit status.
     """
-    process = subprocess.Popen(argv, pass_fds=tuple(keep_open))
+    process = subprocess.Popen(argv, pass_fds=tuple(keep_open), env=environment)
     try:
         return process.wait()
     except BaseException:  # not subprocess.run, which kills it a moment after Ctrl-C
