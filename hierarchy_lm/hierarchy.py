@@ -16,6 +16,9 @@ from hierarchy_lm.dataset import HIERARCHY_SCHEMA, PATH_SEPARATOR
 from hierarchy_lm.edges import MAX_DEPTH, MultiParent, NodePath, paths_of_edges
 from hierarchy_lm.errors import UserError
 
+LARGEST = "largest"
+"""Stands for the department with the most leaves."""
+
 
 class Hierarchy:
     """A forest whose nodes are numbered by (level, path), so that a level is one range of ids.
@@ -163,12 +166,14 @@ class Hierarchy:
         return roots
 
     def department(self, name: str) -> int:
-        """Id of a root.
+        """Id of a root; unless one is named so, ``largest`` is that with the most leaves.
 
         Raises:
             UserError: If there is no such root.
         """
         node = self._id_of.get(name, -1)
+        if node < 0 and name == LARGEST:
+            return int(np.bincount(self.roots[self.is_leaf]).argmax())
         if node < 0 or self.levels[node] != 1:
             few = ", ".join(self.paths[: min(5, self.level_sizes[0])])
             raise UserError(f"the tree has no department '{name}'; it has {few} ...")

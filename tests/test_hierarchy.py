@@ -212,3 +212,10 @@ def test_the_deepest_allowed_path_is_a_tree():
     tree = Hierarchy.from_paths([("x",) * MAX_DEPTH])
     assert tree.depth == MAX_DEPTH
     assert tree.ancestors(MAX_DEPTH - 1) == list(range(MAX_DEPTH - 1))
+
+
+def test_largest_is_the_department_with_the_most_leaves_unless_one_is_named_so():
+    assert Hierarchy.from_paths(RETAIL).department("largest") == 0  # Clothing: three leaves of four
+    tie = [("B", "x"), ("B", "y"), ("C", "z"), ("C", "w"), ("A", "v")]
+    assert Hierarchy.from_paths(tie).department("largest") == 1
+    assert Hierarchy.from_paths([*RETAIL, ("largest", "x")]).department("largest") == 2

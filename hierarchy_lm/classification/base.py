@@ -88,7 +88,8 @@ class ProductClassifier(EncoderModule):
         return logits
 
     def on_fit_start(self) -> None:
-        """Tell the samplers of negatives about the labels."""
+        """Tell the loss the number of steps, and its samplers of negatives about the labels."""
+        self.train_loss.set_total_steps(self._total_steps())
         data: ClassifierData = self.data  # type: ignore[assignment]
         labels = LabelSpace(
             counts=torch.from_numpy(data.label_frequencies()),

@@ -45,6 +45,7 @@ class DHPCLoss(nn.Module):
         self.options = options
         self.num_labels = num_labels
         self.sampler = NegativeSampler(options.negatives, num_labels)
+        self.total_steps: int | None = None
         self._shared: tuple[Tensor, SharedSample] | None = None
         if labels is not None:
             self.set_label_space(labels)
@@ -57,11 +58,16 @@ class DHPCLoss(nn.Module):
         """
         self.sampler.preferences.set_label_space(labels)
 
+    def set_total_steps(self, total_steps: int) -> None:
+        """Tell a gate that is a share how many optimiser steps the run has; not in a checkpoint."""
+        self.total_steps = total_steps
+
     def forward(self, logits: Tensor, targets: SparseTargets, step: int) -> Tensor:
         """The loss at an optimiser step.
 
         Raises:
-            ValueError: If the sampler needs the label space and was not told it.
+            ValueError: If the sampler needs the label space, or the gate the number of steps, and
+                was not told it.
         """
         terms = self._terms(step)
         if self._is_plain(terms):
@@ -116,7 +122,8 @@ class DHPCLoss(nn.Module):
         return self._loss(logits, inside, sample, self._terms(step))
 
     def _terms(self, step: int) -> Terms:
-        options, beta = self.options, self.options.bootstrap.beta_hat(step)
+        options = self.options
+        beta = options.bootstrap.beta_hat(step, self.total_steps)
         return Terms(
             beta=beta,
             form=options.bootstrap.form,

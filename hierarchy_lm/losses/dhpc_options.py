@@ -1,5 +1,6 @@
 """Options of DHPC's noise-robust loss; every default leaves plain binary cross-entropy."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +19,8 @@ class BootstrapOptions:
 
     Attributes:
         beta: Weight of the labels; :math:`1 - \beta` is that of the model's own belief.
-        t_gate: Optimiser step from which ``beta`` holds; before it, 1 does.
+        t_gate: Optimiser step from which ``beta`` holds; before it, 1 does. Below 1 it is a share
+            of all optimiser steps, rounded up.
         form: What the belief adds: ``paper`` :math:`-q \log q`, as printed; ``symmetric`` the
             binary entropy, which adds :math:`-(1 - q) \log(1 - q)`; ``hard`` BCE against
             :math:`[q > 1/2]` (Reed et al., 2014).
@@ -28,7 +30,7 @@ class BootstrapOptions:
     """
 
     beta: float = 1.0
-    t_gate: int = 0
+    t_gate: int | float = 0
     form: BootstrapForm = "paper"
     detach: bool = False
     over: Literal["all", "sampled"] = "all"
@@ -38,16 +40,32 @@ class BootstrapOptions:
             raise ValueError(
                 f"loss.bootstrap.beta must lie in (0, 1], got {self.beta}; the paper uses 0.9"
             )
-        if self.t_gate < 0:
+        if self.t_gate < 0 or (self.t_gate > 1 and self.t_gate != int(self.t_gate)):
             raise ValueError(
-                f"loss.bootstrap.t_gate is an optimiser step of at least 0, got {self.t_gate}"
+                "loss.bootstrap.t_gate is an optimiser step of at least 0, or below 1 a share of "
+                f"all steps, got {self.t_gate}"
             )
         _choice("bootstrap.form", self.form, ("paper", "symmetric", "hard"))
         _choice("bootstrap.over", self.over, ("all", "sampled"))
 
-    def beta_hat(self, step: int) -> float:
-        """Weight of the labels at an optimiser step (Eq. 7)."""
-        return 1.0 if step < self.t_gate else self.beta
+    def beta_hat(self, step: int, total_steps: int | None = None) -> float:
+        """Weight of the labels at an optimiser step (Eq. 7).
+
+        Args:
+            step: Optimiser steps that were made.
+            total_steps: Those of the whole run; needed where the gate is a share of them.
+
+        Raises:
+            ValueError: If they are needed and not given.
+        """
+        gate = self.t_gate
+        if 0 < gate < 1:
+            if total_steps is None:
+                raise ValueError(
+                    f"loss.bootstrap.t_gate {gate} is a share of all steps; set_total_steps first"
+                )
+            gate = math.ceil(gate * total_steps)
+        return 1.0 if step < gate else self.beta
 
 
 @dataclass(frozen=True)

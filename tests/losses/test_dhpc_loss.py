@@ -202,6 +202,15 @@ def test_bootstrap_starts_at_the_gate():
     assert at[2] != pytest.approx(at[3])
 
 
+def test_a_gate_that_is_a_share_opens_after_that_share_of_the_steps():
+    loss = DHPCLoss(DHPCOptions(BootstrapOptions(0.9, t_gate=0.25)), N)
+    loss.set_total_steps(8)
+    absolute = DHPCLoss(DHPCOptions(BootstrapOptions(0.9, t_gate=2)), N)
+    logits = random_logits()
+    for step in range(5):
+        assert loss(logits, TARGETS, step) == absolute(logits, TARGETS, step)
+
+
 def test_linear_temperature_goes_from_train_to_end_and_stays():
     temperature = TemperatureOptions(2.0, "linear", end=1.0, steps=4)
     assert [temperature.at(step) for step in (0, 1, 2, 4, 9)] == [2.0, 1.75, 1.5, 1.0, 1.0]
