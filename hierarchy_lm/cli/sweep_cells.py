@@ -1,5 +1,6 @@
 """The cells of a sweep as command lines: checked before any runs, skipped, resumed or run anew."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from hierarchy_lm.cli.stage_options import PLACES, deciding_options
 from hierarchy_lm.cli.workers import Job, Outcome
 from hierarchy_lm.dataset import write_json
 from hierarchy_lm.errors import UserError
+from hierarchy_lm.run_record import PROJECT
 from hierarchy_lm.sweeps import SEED, Cell, Sweep, newest_finished, render
 from hierarchy_lm.sweeps.folder import (
     CELL,
@@ -145,10 +147,10 @@ def wandb_environment(sweep: Sweep, cell: Cell) -> dict[str, str]:
     """What makes `hlm fit` log to W&B, under a name of this cell in the group of its sweep."""
     values = [f"{name.rpartition('.')[2]}={value}" for name, value in cell.values.items()]
     tags = [sweep.name, *(values or ["baseline"]), f"seed={cell.seed}"]
-    environment = {
+    return {
         "HLM_WANDB": "true",
         "WANDB_RUN_GROUP": sweep.name,
         "WANDB_NAME": cell.name,
         "WANDB_TAGS": ",".join(tag.replace(",", ";")[:64] for tag in tags),  # 64: their limit
+        "WANDB_PROJECT": sweep.project or os.environ.get("WANDB_PROJECT") or PROJECT,
     }
-    return environment | ({"WANDB_PROJECT": sweep.project} if sweep.project else {})
