@@ -22,6 +22,7 @@ OTHER_COMMANDS = {
     "compare": "print a table of finished runs",
     "fit-cascade": "train a department classifier and all leaf classifiers",
     "sweep": "run a grid or a random search of Weights & Biases on this machine",
+    "table": "print the table of a sweep beside the paper's",
     "calibrate": "fit temperatures and choose thresholds for a target accuracy",
     "report": "write a page about a tested cascade, runs or a sweep",
     "embedding-report": "write a page on what embeddings know of the tree",

@@ -19,9 +19,13 @@ class CommandParser(ArgumentParser):
 TRAINS = "fit-cascade"
 PASS_ON = (TRAINS, "sweep")  # what stands behind -- goes to every run
 # Lists from a signature would have to be typed as JSON.
-LISTS = {
+LISTS: dict[str, dict[str, tuple[str, str | None, str]]] = {
     "report": {"runs": ("runs", "+", "A tested cascade, one or several runs, or a sweep.")},
     "compare": {"runs": ("runs", "+", "Run folders, or folders with runs below them.")},
+    "table": {
+        "name": ("name", None, "Name of the sweep."),  # before the runs, which take all the rest
+        "runs": ("runs", "+", "Its folder, or folders with sweeps or runs below them."),
+    },
     "embedding-report": {
         "embeddings": ("embeddings", "+", "Folders of `hlm embed`, to stand side by side."),
         "names": ("--names", "+", "Their names in the report; by default those of the folders."),
@@ -100,6 +104,10 @@ def _function(name: str) -> Callable[..., int | None]:
             from hierarchy_lm.reports.report import report
 
             return report
+        case "table":
+            from hierarchy_lm.reports.table import table
+
+            return table
         case "embedding-report":
             from hierarchy_lm.reports.embeddings import embedding_report
 

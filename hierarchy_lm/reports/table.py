@@ -1,0 +1,91 @@
+"""`hlm table`: the table of a sweep, with the paper's figures beside ours."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from hierarchy_lm.errors import UserError
+from hierarchy_lm.reports.table_cells import Scorer
+from hierarchy_lm.reports.table_formats import latex, markdown, terminal, tidy_csv
+from hierarchy_lm.reports.table_grid import fill
+from hierarchy_lm.reports.table_layout import Layout, generic_layout, layout_names, read_layout
+from hierarchy_lm.reports.table_runs import Trial, find_trials
+from hierarchy_lm.reports.table_sheet import sheet
+
+SUFFIXES = (".md", ".csv", ".tex")
+
+
+def table(
+    name: str,
+    runs: list[str],
+    output: str | None = None,
+    resamples: int = 1000,
+    against: str | None = None,
+    metric: str | None = None,
+) -> None:
+    """Print the table of a sweep: ours over seeds, what has changed, and the paper's figures.
+
+    Args:
+        name: The sweep's name. The paper's tables have a layout of that name; any other sweep gets
+            its first swept parameter as rows and the others as columns.
+        runs: Sweep folders, folders with sweeps below them (those of that name count), or, without
+            any sweep, folders of runs.
+        output: Folder to write NAME.md, NAME.csv and NAME.tex to, or one file with such a suffix.
+        resamples: Resamples of the paired bootstrap.
+        against: Row or column to compare with in place of the layout's.
+        metric: Score to show in place of the table's own; a column that has a score of its own
+            keeps it. Without a layout it is that of the sweep's file, else test/micro_f1.
+
+    Raises:
+        UserError: If there are no such runs, runs would be mixed that are not alike, or the table
+            cannot be written.
+    """
+    if resamples < 1:
+        raise UserError(f"--resamples {resamples}: must be at least 1")
+    trials = find_trials(name, runs)
+    layout = _layout(name, trials, metric)
+    grid = fill(layout, trials, Scorer(resamples), against)
+    text = sheet(grid, resamples)
+    console = Console()
+    console.print(terminal(text))
+    for note in text.notes:
+        console.print(note, markup=False, highlight=False)
+    if output:
+        texts = {
+            ".md": lambda: markdown(text),
+            ".csv": lambda: tidy_csv(name, grid, resamples),
+            ".tex": lambda: latex(text),
+        }
+        for file in _files(Path(output), name):
+            _write(file, texts[file.suffix]())
+
+
+def _layout(name: str, trials: Sequence[Trial], metric: str | None) -> Layout:
+    layout = read_layout(name)
+    if layout:
+        return replace(layout, metric=metric) if metric else layout
+    sweep = trials[0].sweep
+    if sweep is None:
+        raise UserError(
+            f"no layout '{name}', which runs that are of no sweep need; there are "
+            f"{', '.join(layout_names())}"
+        )
+    has_baseline = any(trial.baseline for trial in trials)
+    metric = metric or sweep.metric or "test/micro_f1"
+    return generic_layout(name, sweep.parameters, metric, has_baseline=has_baseline)
+
+
+def _files(output: Path, name: str) -> list[Path]:
+    if output.suffix in SUFFIXES:
+        return [output]
+    return [output / f"{name}{suffix}" for suffix in SUFFIXES]
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{file}: cannot write there ({error.strerror})") from error

@@ -1,0 +1,233 @@
+"""The runs that a table is made of: those of its sweeps, or whatever runs lie in a folder."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePath
+from typing import Any, Literal
+
+import yaml
+
+from hierarchy_lm.errors import UserError
+from hierarchy_lm.reports.table_layout import Conditions, short
+
+State = Literal["finished", "failed", "not finished", "not run"]
+STATES: dict[str, State] = {
+    "finished": "finished",
+    "failed": "failed",
+    "running": "not finished",
+    "interrupted": "not finished",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder with its ``run.json``.
+
+    Attributes:
+        folder: The run folder.
+        record: ``run.json``.
+        options: The resolved configuration by dotted names, ``init_args`` left out.
+    """
+
+    folder: Path
+    record: dict[str, Any]
+    options: dict[str, str]
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Final metrics by name."""
+        return self.record.get("metrics") or {}
+
+    @property
+    def dataset(self) -> str:
+        """The dataset in words that tell it from any other: its folder's name and fingerprint."""
+        dataset = self.record.get("dataset") or {}
+        name = PurePath(str(dataset.get("path", "unknown"))).name
+        return f"{name} ({str(dataset.get('fingerprint', 'no fingerprint'))[:12]})"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep folder: what its cells have in common.
+
+    Attributes:
+        folder: The folder.
+        name: Name of the sweep, which is that of its table.
+        terms: Command and extra arguments.
+        parameters: Swept parameters and their values as texts, in the order of the grid.
+        metric: What its file calls the metric, where it does.
+    """
+
+    folder: Path
+    name: str
+    terms: tuple[str, ...]
+    parameters: dict[str, list[str]]
+    metric: str | None
+
+    def values(self, name: str) -> list[str]:
+        """Values of the parameters with that name, or end of a name."""
+        return [v for key, values in self.parameters.items() if _ends(key, name) for v in values]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One setting with one seed, run or not.
+
+    Attributes:
+        values: The swept values; of a run that is of no sweep, the flags of its command.
+        seed: ``seed_everything``.
+        baseline: It is a run of the sweep's baseline.
+        state: What became of it.
+        run: Its run, where there is one.
+        sweep: The sweep it is a cell of.
+    """
+
+    values: dict[str, str]
+    seed: int
+    baseline: bool = False
+    state: State = "not run"
+    run: Run | None = None
+    sweep: Sweep | None = field(default=None, compare=False)
+
+    def has(self, conditions: Conditions) -> bool:
+        """Whether each parameter has one of the values that count.
+
+        A parameter is named by the end of its dotted name. A value is a pattern of the text or, of
+        a YAML file, of its name without the suffix; numbers are compared as numbers. What was not
+        swept is looked up in the run's resolved configuration.
+        """
+        return all(self._has(name, patterns) for name, patterns in conditions)
+
+    def _has(self, name: str, patterns: Sequence[str]) -> bool:
+        return any(matches(value, pattern) for value in self.look_up(name) for pattern in patterns)
+
+    def look_up(self, name: str) -> list[str]:
+        """Values of the parameters with that name, or end of a name."""
+        found = _ending(self.values, name)
+        return found if found or not self.run else _ending(self.run.options, name)
+
+
+def find_trials(name: str, folders: Iterable[str]) -> list[Trial]:
+    """All trials of the sweeps of that name at or below the folders; without sweeps, all runs.
+
+    Raises:
+        UserError: If a folder is missing or unreadable, or holds nothing of that kind.
+    """
+    found: list[Trial] = []
+    for folder in map(Path, folders):
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder; give sweep folders or run folders")
+        sweeps = [_sweep(file) for file in sorted(folder.rglob("sweep.json"))]
+        own = [trial for sweep in sweeps if sweep.name == name for trial in _cells(sweep)]
+        if sweeps and not own:
+            names = ", ".join(sorted({sweep.name for sweep in sweeps}))
+            raise UserError(f"{folder}: no sweep '{name}' there, but {names}")
+        runs = [] if sweeps else [read_run(file) for file in sorted(folder.rglob("run.json"))]
+        if not sweeps and not runs:
+            raise UserError(f"{folder}: no sweep.json and no run.json there; run `hlm sweep` first")
+        found += own or [_loose(run) for run in runs]
+    return found
+
+
+def read_run(file: Path) -> Run:
+    """A run by its ``run.json``.
+
+    Raises:
+        UserError: If it cannot be read.
+    """
+    record = _read(file)
+    return Run(file.parent, record, dict(_flat(record.get("config") or {})))
+
+
+def _sweep(file: Path) -> Sweep:
+    content = _read(file)
+    try:
+        return Sweep(
+            file.parent,
+            content["name"],
+            (*map(str, content["command"]), *map(str, content["extra"])),
+            {name: list(map(str, values)) for name, values in content["parameters"].items()},
+            _metric(file.with_name("sweep.yaml")),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{file}: no sweep of `hlm sweep` ({error!r}); run it again") from error
+
+
+def _metric(file: Path) -> str | None:
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        return str(content["metric"]["name"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        return None  # a sweep file need not name one
+
+
+def _cells(sweep: Sweep) -> Iterator[Trial]:
+    for cell in _read(sweep.folder / "sweep.json")["cells"]:
+        values = {name: str(value) for name, value in cell["values"].items()}
+        run, state = _run_of(sweep.folder / cell["folder"])
+        yield Trial(values, int(cell["seed"]), bool(cell["baseline"]), state, run, sweep)
+
+
+def _run_of(cell: Path) -> tuple[Run | None, State]:
+    """The newest finished run of a cell, else its newest, and what became of it."""
+    runs = [read_run(file) for file in cell.rglob("run.json")]
+    runs.sort(key=lambda run: (run.record.get("state") == "finished", run.record["started"]))
+    if runs:
+        return runs[-1], STATES[runs[-1].record["state"]]
+    own = cell / "cell.json"  # a run that failed before it had a folder
+    return None, STATES.get(_read(own)["state"], "not run") if own.is_file() else "not run"
+
+
+def _loose(run: Run) -> Trial:
+    values = dict(_flags(run.record.get("command") or []))
+    return Trial(values, int(run.record.get("seed") or 0), False, STATES[run.record["state"]], run)
+
+
+def _flags(command: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """``--name=value`` and ``--name value`` alike; of a repeated one the last counts."""
+    for word, after in zip(command, [*command[1:], ""], strict=True):
+        if word.startswith("--"):
+            name, equals, value = word.removeprefix("--").partition("=")
+            yield name, value if equals else after
+
+
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN401
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _flat(inner, f"{name}.{key}" if name else str(key))
+    else:
+        yield _plain(name), str(value)
+
+
+def _plain(name: str) -> str:
+    return name.replace(".init_args", "")
+
+
+def _ending(values: dict[str, str], name: str) -> list[str]:
+    return [value for full, value in values.items() if _ends(full, name)]
+
+
+def _ends(full: str, name: str) -> bool:
+    return f".{_plain(full)}".endswith(f".{_plain(name)}")
+
+
+def matches(value: str, pattern: str) -> bool:
+    """Whether a value is one that a pattern means; numbers are compared as numbers."""
+    if fnmatchcase(value, pattern) or fnmatchcase(short(value), pattern):
+        return True
+    try:
+        return float(value) == float(pattern)
+    except ValueError:
+        return False
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: cannot be read ({error}); leave its folder out") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{file}: holds no JSON object; leave its folder out")
+    return content
