@@ -124,8 +124,9 @@ def parse_cell(argv: list[str]) -> Any:  # noqa: ANN401  (a namespace of options
     """
     parsed = _parser(argv[0])(argv)
     devices = parsed.trainer.devices
-    count = len(devices) if isinstance(devices, list) else devices
-    if parsed.trainer.num_nodes > 1 or (isinstance(count, int) and count > 1):
+    named = str(devices).strip("[]").split(",")  # a number, or the names of some
+    count = int(named[0]) if named[0].isdigit() and isinstance(devices, str | int) else 1
+    if parsed.trainer.num_nodes > 1 or len(named) > 1 or count > 1:
         raise UserError(
             f"trainer.devices {devices}: a run of a sweep is one process; use --jobs for several "
             "GPUs"
