@@ -99,7 +99,9 @@ def checkpoint_to_resume(cell: Path) -> Path | None:
     for run in runs_of(cell):
         last = run / CHECKPOINTS / "last.ckpt"
         record = read_record(run / RUN)
-        stopped = record.get("state") in ("running", "interrupted")
+        if not record:
+            continue  # killed before it wrote anything
+        stopped = record["state"] in ("running", "interrupted")
         if (run / FITTED).is_file() or not stopped:
             return None
         if last.is_file():
