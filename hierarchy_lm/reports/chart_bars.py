@@ -20,7 +20,7 @@ from hierarchy_lm.reports.charts import (
 from hierarchy_lm.reports.texts import MISSING, figure
 
 MOST_BARS = 6
-START, END = 8, RIGHT - 48
+START, END = 12, RIGHT - 48
 ROW, BAR = 19, 10
 
 
@@ -70,7 +70,7 @@ def bar_chart(name: str, title: str, rows: Sequence[str], series: Sequence[Bars]
 
 
 def _name(text: str, y: float) -> str:
-    return text_at(START, y, fitting(text, WIDTH - 2 * START), "start ink")
+    return text_at(START, y, fitting(text, WIDTH - 2 * START), "start ink halo")
 
 
 def _bar(scale: Axis, value: float | None, classes: str, y: float, told: str) -> str:
@@ -80,7 +80,7 @@ def _bar(scale: Axis, value: float | None, classes: str, y: float, told: str) ->
     return (
         f'<rect class="area {classes}" x="{START}" y="{y}" width="{end - START:.1f}" '
         f'height="{BAR}"><title>{escape(told)}: {figure(value)}</title></rect>'
-        f"{text_at(max(end, START) + 4, y + BAR - 1, figure(value), 'start small ink')}"
+        f"{text_at(max(end, START) + 4, y + BAR - 1, figure(value), 'start small ink halo')}"
     )
 
 

@@ -18,12 +18,14 @@ from hierarchy_lm.reports.charts import (
     text_at,
 )
 from hierarchy_lm.reports.sweeps_data import Summary
-from hierarchy_lm.reports.texts import figure
+from hierarchy_lm.reports.texts import deviation, figure
 
-CELL_WIDTH, CELL_HEIGHT, HEAD = 58, 50, 42
+CELL_WIDTH, CELL_HEIGHT, HEAD = 58, 56, 42
+BAND = 9
+"""Height of the hatching of a cell of which some runs count."""
 PALEST, STRONGEST = 0.06, 0.5
 """Opacity of the lowest and the highest mean: text stays readable on both."""
-START, END, ROW = 12, RIGHT - 8, 40
+START, END, ROW = 18, RIGHT - 12, 40
 HATCH_LINES = '<path class="hatch" d="M8 11L20 -1M8 5L14 -1M14 11L20 5"/>'
 
 
@@ -108,7 +110,7 @@ def _cell(
     if summary.mean is not None:
         parts.append(f'<rect class="heat" fill-opacity="{_opacity(summary.mean, means)}" {box}/>')
     if summary.states:
-        height = CELL_HEIGHT - 2 if summary.mean is None else 8
+        height = CELL_HEIGHT - 2 if summary.mean is None else BAND
         bottom = y + CELL_HEIGHT - 1 - height
         band = f'x="{x + 1:.1f}" y="{bottom:.1f}" width="{wide - 2:.1f}" height="{height}"'
         parts.append(f'<rect fill="url(#{name}-hatch)" {band}/>')
@@ -119,11 +121,13 @@ def _cell(
 
 def _lines(summary: Summary) -> list[tuple[int, str, str]]:
     if summary.mean is None:
-        return [(29, _short_states(summary.states), "small ink halo")]
-    spread = [] if summary.deviation is None else [(31, f"±{figure(summary.deviation)}", "small")]
+        return [(CELL_HEIGHT // 2 + 4, _short_states(summary.states), "small ink halo")]
+    dev = summary.deviation
+    spread = [] if dev is None else [f"±{deviation(dev, summary.mean)}"]
     done = len(summary.scores)
     seeds = f"{done} of {summary.planned}" if summary.states else f"n = {done}"
-    return [(18, figure(summary.mean), "ink"), *spread, (41, seeds, "small")]
+    below = [(30 + 12 * line, text, "small ink") for line, text in enumerate([*spread, seeds])]
+    return [(17, figure(summary.mean), "ink"), *below]
 
 
 def _short_states(states: Sequence[str]) -> str:
@@ -132,11 +136,12 @@ def _short_states(states: Sequence[str]) -> str:
 
 def words(summary: Summary) -> str:
     """Mean, deviation, and number of seeds with what became of the others."""
-    mean = "no score" if summary.mean is None else figure(summary.mean)
-    spread = "" if summary.deviation is None else f" ± {figure(summary.deviation)}"
-    others = "".join(f", {n} {state}" for state, n in Counter(summary.states).items())
-    seeds = "seed" if len(summary.scores) == 1 else "seeds"
-    return f"{mean}{spread} ({len(summary.scores)} {seeds}{others})"
+    mean, dev, done = summary.mean, summary.deviation, len(summary.scores)
+    told = [f"{done} {'seed' if done == 1 else 'seeds'}"] if done else []
+    told += [f"{number} {state}" for state, number in Counter(summary.states).items()]
+    score = "no score" if mean is None else figure(mean)
+    spread = "" if dev is None else f" ± {deviation(dev, mean)}"
+    return f"{score}{spread} ({', '.join(told)})"
 
 
 def _opacity(value: float, means: Sequence[float]) -> float:
@@ -187,11 +192,11 @@ def dot_rows(name: str, title: str, rows: Mapping[str, Summary], baseline: Summa
 
 def _dots(scale: Axis, row: str, summary: Summary, top: float) -> str:
     result = words(summary)
-    room = WIDTH - 2 * START - LETTER * len(result)
+    room = WIDTH - 16 - LETTER * len(result)
     y = top + 26
     parts = [
-        text_at(START - 4, top + 12, fitting(row, room), "start ink"),
-        text_at(END + 4, top + 12, result, "end small"),
+        text_at(4, top + 12, fitting(row, room), "start ink halo"),
+        text_at(WIDTH - 4, top + 12, result, "end small halo"),
     ]
     if summary.mean is not None and summary.deviation is not None:
         low, high = (scale.at(min(max(v, scale.low), scale.high)) for v in (

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from hierarchy_lm.reports.charts import (
     LEFT,
+    LETTER,
     RIGHT,
     TOP,
     Axis,
@@ -45,7 +46,7 @@ def points_per_curve(curves: int) -> int:
 def line_chart(
     name: str, title: str, curves: Sequence[tuple[str, int, Curve]], legend: tuple[Entry, ...]
 ) -> Chart:
-    """Raw values by step on linear axes.
+    """Raw values by step on linear axes; that of the steps begins at 0.
 
     Args:
         name: Its id.
@@ -56,7 +57,9 @@ def line_chart(
     shown = [(label, number, curve) for label, number, curve in curves if len(curve.values)]
     steps = [int(step) for _, _, c in shown for step in (c.steps[0], c.steps[-1])]
     values = [float(extreme) for _, _, c in shown for extreme in (c.values.min(), c.values.max())]
-    x, y = axis(steps, LEFT + 4, RIGHT - 8, 5), axis(values, BOTTOM, TOP)
+    y = axis(values, BOTTOM, TOP)
+    left = max(LEFT, 10 + LETTER * max(len(y.label(tick)) for tick in y.ticks))
+    x = axis([0, *steps], left, RIGHT - 12, 5)
     most = points_per_curve(len(shown))
     # What has no look of its own lies below the others.
     drawn = [_curve(x, y, curve, number, label, most) for label, number, curve in reversed(shown)]
@@ -79,11 +82,12 @@ def _curve(x: Axis, y: Axis, curve: Curve, number: int, label: str, most: int) -
 
 
 def _frame(x: Axis, y: Axis) -> str:
-    parts = [f'<path class="axis" d="M{LEFT} {TOP}V{BOTTOM}H{RIGHT}"/>']
+    left = x.start
+    parts = [f'<path class="axis" d="M{left:g} {TOP}V{BOTTOM}H{RIGHT}"/>']
     for tick in y.ticks:
         at = y.at(tick)
-        parts.append(f'<line class="grid" x1="{LEFT}" x2="{RIGHT}" y1="{at}" y2="{at}"/>')
-        parts.append(text_at(LEFT - 5, at + 4, y.label(tick), "end"))
-    parts += [text_at(x.at(tick), BOTTOM + 16, f"{tick:,.0f}") for tick in x.ticks if tick >= 0]
-    parts.append(text_at((LEFT + RIGHT) / 2, BOTTOM + 36, "optimizer step"))
+        parts.append(f'<line class="grid" x1="{left:g}" x2="{RIGHT}" y1="{at}" y2="{at}"/>')
+        parts.append(text_at(left - 5, at + 4, y.label(tick), "end"))
+    parts += [text_at(x.at(tick), BOTTOM + 16, x.label(tick)) for tick in x.ticks]
+    parts.append(text_at((left + RIGHT) / 2, BOTTOM + 36, "optimizer step"))
     return "".join(parts)

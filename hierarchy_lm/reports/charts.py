@@ -16,6 +16,7 @@ WIDTH = 420
 LEFT, RIGHT, TOP = 46, 410, 12
 LETTER = 6.6
 """Mean width of a letter of 12 units."""
+MOST_DIGITS = 6
 COLOURS, DASHES = 8, 3
 LOOKS = [f"c{colour} d{dash}" for dash, colour in product(range(DASHES), range(1, COLOURS + 1))]
 """Classes by which curves are told apart; what comes after has ``REST``."""
@@ -116,10 +117,10 @@ class Axis:
 
     def label(self, value: float) -> str:
         """A tick's text, with the digits that the distance of ticks needs."""
-        step = self.ticks[1] - self.ticks[0] if len(self.ticks) > 1 else abs(value) or 1.0
-        if max(map(abs, self.ticks)) >= 1e5 or step < 1e-4:
+        digits = -math.floor(math.log10(self.ticks[1] - self.ticks[0]) + 1e-9)
+        if digits > MOST_DIGITS or max(map(abs, self.ticks)) >= 1e7:
             return f"{value:.3g}"
-        return f"{value:.{max(0, -math.floor(math.log10(step) + 1e-9))}f}"
+        return f"{value:,.{max(0, digits)}f}"
 
 
 def axis(values: Sequence[float], start: float, end: float, most: int = 6) -> Axis:

@@ -124,7 +124,8 @@ def _html_charts(section: Section) -> str:
     shared = len(section.charts) > 1 and len(legends) == 1
     shown = "".join(_html_chart(chart, not shared) for chart in section.charts)
     above = _html_legend(section.charts[0].legend) if shared else ""
-    return f'{above}<div class="pair">{shown}{section.controls}</div>' if shown else ""
+    grid = "charts" if len(section.charts) > 1 else "pair"
+    return f'{above}<div class="{grid}">{shown}{section.controls}</div>' if shown else ""
 
 
 def _html_chart(chart: Chart, legend: bool) -> str:

@@ -9,7 +9,7 @@ from hierarchy_lm.reports.runs_mistakes import mistakes
 from hierarchy_lm.reports.runs_sections import comparison, curves, gaps, levels, overview, scores
 from hierarchy_lm.reports.texts import listed
 
-NAMED = 4
+NAMED = 3
 
 
 def runs_page(runs: Sequence[Run]) -> Page:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hierarchy_lm.errors import UserError
 
 RECORD, CONFIG, CURVES = "run.json", "config.yaml", "metrics.csv"
-LAST_LOGGED = "last logged"
+LAST_LOGGED = "metrics.csv (the last logged)"
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def tell_apart(paths: Sequence[Path]) -> list[str]:
     def shared(end: int) -> bool:
         return all(path.parts[end] == first[end] for path in paths)
 
-    start = len(list(takewhile(shared, range(shortest))))
+    start = len(list(takewhile(shared, range(shortest - 1))))
     room = shortest - start - 1
     ends = len(list(takewhile(lambda n: shared(-n), range(1, room + 1))))
     return ["/".join(path.parts[start : len(path.parts) - ends]) for path in paths]

@@ -1,6 +1,7 @@
 """Sections about runs: overview, scores, settings, training curves, F1 by level."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from hierarchy_lm.reports.chart_bars import Bars, bar_chart
@@ -17,7 +18,7 @@ ORDER = ("micro_f1", "macro_f1_supported", "macro_f1", "weighted_f1", "accuracy"
 LAST = ("train/lr", "train/tokens_per_second")
 OF_LEVEL = re.compile(r"_L\d+$")
 MOST_SCORES = 12
-NAMED = 4
+NAMED, MOST_ROWS = 4, 12
 
 
 def overview(runs: Sequence[Run]) -> Section:
@@ -37,7 +38,15 @@ def overview(runs: Sequence[Run]) -> Section:
     told = {name: [read(run) for run in runs] for name, read in columns.items()}
     told = {name: cells for name, cells in told.items() if set(cells) != {MISSING}}
     rows = [[run.label, *cells] for run, *cells in zip(runs, *told.values(), strict=True)]
-    return Section("Runs", table=Table("From run.json", ["run", *told], rows))
+    states = Counter(run.state for run in runs)
+    text = f"{count(len(runs))} runs: {', '.join(f'{n} {state}' for state, n in states.items())}."
+    table = Table("From run.json", ["run", *told], rows)
+    return Section("Runs", [text] if len(runs) > 1 else [], table=table, folded=is_long(runs))
+
+
+def is_long(runs: Sequence[Run]) -> bool:
+    """Whether tables of the runs show on demand only."""
+    return len(runs) > MOST_ROWS
 
 
 def _number(value: object) -> str:
@@ -84,7 +93,8 @@ def scores(runs: Sequence[Run]) -> Section:
     if not ordered:
         return Section("Scores", ["No run has logged any metric of validation or test."])
     columns = ["run", *(f"#{name}" for name in shown)]
-    return Section("Scores", text, table=Table("Final metrics", columns, rows))
+    table = Table("Final metrics", columns, rows)
+    return Section("Scores", text, table=table, folded=is_long(runs))
 
 
 def main_metrics(runs: Sequence[Run]) -> list[str]:
@@ -109,7 +119,8 @@ def comparison(runs: Sequence[Run]) -> list[Section]:
     table = difference_table([run for run in runs if run.config])
     if not table.rows:
         text = f"No setting differs, but for {' and '.join(PLACES)}."
-    return [Section("Differences of configuration", [text], notes, table)]
+    title = "Differences of configuration"
+    return [Section(title, [text], notes, table, folded=is_long(runs))]
 
 
 def curves(runs: Sequence[Run], looks: Mapping[str, int]) -> list[Section]:
@@ -143,7 +154,9 @@ def _curves(title: str, runs: Sequence[Run], looks: Mapping[str, int]) -> list[C
 def _curve_text(runs: Sequence[Run]) -> str:
     most = points_per_curve(len(runs))
     longest = max((len(c.values) for run in runs for c in run.curves.values()), default=0)
-    text = "Values as logged, nothing smoothed; linear axes, which need not begin at 0."
+    text = (
+        "Values as logged, nothing smoothed; linear axes; that of the values need not begin at 0."
+    )
     if longest <= most:
         return text
     return (
@@ -164,7 +177,8 @@ def levels(runs: Sequence[Run], looks: Mapping[str, int]) -> list[Section]:
     for split, name in (("test", "test"), ("val", "validation")):
         told = {run: splits[split] for run, splits in found.items() if split in splits}
         if told and (len(told) == len(found) or split == "val"):
-            return [_level_section(told, looks, name, len(found) - len(told))]
+            without = [run.label for run in found if run not in told]
+            return [_level_section(told, looks, name, without)]
     return []
 
 
@@ -177,7 +191,10 @@ def _levels(run: Run) -> dict[str, dict[int, float]]:
 
 
 def _level_section(
-    told: Mapping[Run, Mapping[int, float]], looks: Mapping[str, int], split: str, without: int
+    told: Mapping[Run, Mapping[int, float]],
+    looks: Mapping[str, int],
+    split: str,
+    without: Sequence[str],
 ) -> Section:
     numbers = sorted({level for f1 in told.values() for level in f1})
     rows = [f"level {level}" for level in numbers]
@@ -187,7 +204,7 @@ def _level_section(
     ]
     text = f"Micro F1 of the nodes of each level of the tree, on the {split} split."
     if without:
-        text += f" {without} runs that only were tested are left out."
+        text += f" Left out, for scores of the test split only: {listed(without, NAMED)}."
     chart = bar_chart("levels-chart", f"Micro F1 by level, {split} split", rows, series)
     cells = [[run.label, *(figure(f1.get(n)) for n in numbers)] for run, f1 in told.items()]
     table = Table("Micro F1", ["run", *(f"#{row}" for row in rows)], cells)

@@ -11,7 +11,7 @@ from hierarchy_lm.reports.page import Page, Section, Table
 from hierarchy_lm.reports.runs import run_sections
 from hierarchy_lm.reports.runs_sections import main_metrics
 from hierarchy_lm.reports.sweeps_data import FINISHED, SWEEP, Cell, Sweep, read_sweep, summarize
-from hierarchy_lm.reports.texts import MISSING, clip, count, figure, shortened
+from hierarchy_lm.reports.texts import MISSING, clip, count, deviation, figure, shortened
 
 __all__ = ["SWEEP", "sweep_page"]
 
@@ -93,7 +93,7 @@ def _table(groups: Mapping[str, Sequence[Cell]], metric: str) -> Table:
     for name, cells in groups.items():
         one = summarize(cells, metric)
         ends = [min(one.scores), max(one.scores)] if one.scores else [None, None]
-        numbers = [figure(value) for value in (one.mean, one.deviation, *ends)]
+        numbers = [figure(one.mean), deviation(one.deviation, one.mean), *map(figure, ends)]
         rows.append([name, *numbers, f"{len(one.scores)} of {one.planned}"])
     columns = ["values", "#mean", "#deviation", "#lowest", "#highest", "#runs"]
     return Table(metric, columns, rows)

@@ -31,10 +31,18 @@ def threshold_text(value: float) -> str:
 
 
 def figure(value: float | None) -> str:
-    """A score with four decimals; larger or smaller numbers with four digits."""
+    """A score with four decimals; numbers far from 1 with three or four digits."""
     if value is None or not math.isfinite(value):
         return MISSING
-    return f"{value:.4f}" if value == 0 or 0.01 <= abs(value) < 100 else f"{value:.4g}"
+    if value == 0 or 0.001 <= abs(value) < 100:
+        return f"{value:.4f}"
+    return f"{value:.4g}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def deviation(value: float | None, mean: float | None) -> str:
+    """A standard deviation with as many decimals as its mean has."""
+    small = mean is not None and abs(mean) < 100
+    return share(value) if small else figure(value)
 
 
 def duration(seconds: float | None) -> str:

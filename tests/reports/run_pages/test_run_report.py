@@ -1,0 +1,337 @@
+"""`hlm report RUNS` about training runs: from outside, and against slow versions."""
+
+import json
+import re
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from hierarchy_lm.cli import main
+from hierarchy_lm.reports.chart_lines import thin
+from hierarchy_lm.reports.charts import axis
+from hierarchy_lm.reports.runs_data import find_runs, tell_apart
+from hierarchy_lm.reports.runs_items import Items, recall_by_department, sibling_pairs
+
+
+def reported(output, *command):
+    """The sections of the Markdown, and the page."""
+    assert main(["report", *map(str, command), "--output", str(output)]) == 0
+    text = (output / "report.md").read_text(encoding="utf-8")
+    parts = re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    return dict(parts), (output / "report.html").read_text(encoding="utf-8")
+
+
+def cells(section):
+    """Rows of a section's table by their first cell."""
+    lines = [line.strip("| ").split(" | ") for line in section.splitlines() if line[:2] == "| "]
+    return {line[0]: line[1:] for line in lines}
+
+
+def refused(capsys, *command):
+    assert main(["report", *map(str, command)]) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    return message
+
+
+@pytest.mark.parametrize("length", [1, 2, 39, 40, 41, 1000, 12345])
+def test_thinned_curve_keeps_its_ends_and_the_extremes_of_every_stretch(length):
+    values = np.random.default_rng(length).normal(size=length)
+    kept = thin(values, 40)
+    assert len(kept) <= 40
+    assert (np.diff(kept) > 0).all()
+    for index in (0, length - 1, int(values.argmin()), int(values.argmax())):
+        assert index in kept
+    # A spike anywhere is seen.
+    for spike in range(0, length, max(1, length // 17)):
+        spiked = values.copy()
+        spiked[spike] = 99.0
+        assert spike in thin(spiked, 40)
+
+
+@pytest.mark.parametrize(
+    "values", [[0.1, 0.73], [5.0, 5.0], [0.0], [1e-5, 3e-4], [-3, 12345678.0], [0.7999, 0.8001]]
+)
+def test_axis_has_distinct_round_ticks_around_the_values(values):
+    found = axis(values, 0, 100)
+    assert found.low <= min(values) <= max(values) <= found.high
+    assert (found.at(found.low), found.at(found.high)) == (0, 100)
+    assert 2 <= len(found.ticks) <= 12
+    labels = [found.label(tick) for tick in found.ticks]
+    assert len(set(labels)) == len(labels)
+    step = found.ticks[1] - found.ticks[0]
+    assert f"{step:.0e}"[0] in "125"
+
+
+def test_one_run_becomes_a_page_that_loads_nothing(tmp_path, run, curves):
+    folder = run("sst<b>/version_0", rows=curves(1000, 5.0), metrics={"val/micro_f1": 0.75})
+    assert main(["report", str(folder)]) == 0
+    html = (folder / "report.html").read_text(encoding="utf-8")
+    found = re.findall(r"^## (.*)$", (folder / "report.md").read_text(), re.MULTILINE)
+    assert found == ["Runs", "What this report cannot say", "Scores", "Training curves"]
+    assert "sst&lt;b&gt;/version_0" in html
+    assert "sst<b>" not in html
+    assert not re.search(r"url\((?!#)|@import|fetch\(|(src|href)=\"(?!data:)", html)
+    ids = re.findall(r' id="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+    assert "is cut into 199 pieces" in html
+    assert len(html) < 100_000
+
+
+def test_drawn_curve_has_the_values_of_the_file(run, tmp_path):
+    rows = [{"epoch": 0, "step": step, "train/loss": 4.0 - step / 100} for step in (0, 100, 200)]
+    _, html = reported(tmp_path / "out", run("a/version_0", rows=rows))
+    (path,) = re.findall(r'class="series c1 d0" d="M([^"]+L[^"]+)"', html)
+    points = [tuple(map(float, point.split())) for point in path.split("L")]
+    ticks = re.findall(r'<text class="end" x="[\d.]+" y="([\d.]+)">([\d.]+)<', html)
+    place = {float(label): float(y) - 4 for y, label in ticks}
+    assert [y for _, y in points] == pytest.approx([place[4.0], place[3.0], place[2.0]], abs=0.1)
+    assert points[1][0] - points[0][0] == pytest.approx(points[2][0] - points[1][0], abs=0.2)
+
+
+def test_comparison_shows_the_settings_that_differ_and_no_other(run, tmp_path):
+    one = run("one/version_0", options={"lr": 0.1, "same": 3, "head": {"init_args": {"w": 1}}})
+    two = run("two/version_0", options={"lr": 0.2, "same": 3, "head": {"init_args": {"w": 2}}})
+    three = run("three/version_0", options={"lr": 0.1, "same": 3, "extra": None}, seed=7)
+    parts, _ = reported(tmp_path / "out", one, two, three)
+    assert cells(parts["Differences of configuration"]) == {
+        "setting": ["one", "two", "three"],
+        "---": ["---", "---", "---"],
+        "seed\\_everything": ["0", "0", "7"],
+        "model.lr": ["0.1", "0.2", "0.1"],
+        "model.head.w": ["1", "2", "–"],
+        "model.extra": ["–", "–", "null"],
+    }
+
+
+def test_equal_configurations_are_said_to_be_so(run, tmp_path):
+    folders = [run("one/version_0"), run("two/version_0")]
+    parts, _ = reported(tmp_path / "out", *folders)
+    assert "No setting differs" in parts["Differences of configuration"]
+
+
+def test_runs_older_than_run_json_are_read_from_what_there_is(run, tmp_path):
+    rows = [{"epoch": 0, "step": 9, "val/micro_f1": 0.25}]
+    logged = run("logged/version_0", record=False, rows=rows)
+    told = run("told/version_0", record=False, rows=rows)
+    (told / "fit.json").write_text(json.dumps({"val/micro_f1": 0.5}))
+    (told / "test.json").write_text(json.dumps({"test/micro_f1": 0.75, "test/loss": float("nan")}))
+    parts, _ = reported(tmp_path / "out", logged, told)
+    assert cells(parts["Scores"])["run"] == ["test/micro\\_f1", "val/micro\\_f1"]
+    assert cells(parts["Scores"])["logged"] == ["–", "0.2500"]
+    assert cells(parts["Scores"])["told"] == ["0.7500", "0.5000"]
+    assert "older than it: logged, told." in parts["What this report cannot say"]
+    assert "the last logged ones stand in: logged." in parts["What this report cannot say"]
+
+
+def test_runs_that_did_not_finish_are_named(run, tmp_path):
+    folders = [
+        run("bad/version_0", state="failed", error="out of <memory>"),
+        run("killed/version_0", state="running"),
+        run("stopped/version_0", state="interrupted"),
+    ]
+    rows = [{"step": 1, "train/loss": "nan"}, {"step": 2, "train/loss": "inf"}]
+    folders.append(run("odd/version_0", rows=[*rows, {"step": 3, "train/loss": 1.0}]))
+    parts, html = reported(tmp_path / "out", *folders)
+    said = parts["What this report cannot say"]
+    assert "Failed: bad." in said
+    assert "Still running, or killed: killed." in said
+    assert "Interrupted: stopped." in said
+    assert "infinite or no number: 2." in said
+    assert "No metrics.csv, so no curves (another logger?): bad, killed, stopped." in said
+    assert "out of &lt;memory&gt;" in html
+
+
+def test_levels_are_of_the_test_split_only_if_all_runs_have_it(run, tmp_path):
+    def scores(split, values):
+        return {f"{split}/micro_f1_L{n}": value for n, value in enumerate(values, start=1)}
+
+    both = run("both/version_0", metrics={**scores("test", [0.5, 0.25]), **scores("val", [1, 0])})
+    test = run("test/version_0", metrics=scores("test", [0.75, 0.125]))
+    val = run("val/version_0", metrics=scores("val", [0.375, 0.625]))
+    parts, html = reported(tmp_path / "a", both, test)
+    assert cells(parts["F1 by level"])["both"] == ["0.5000", "0.2500"]
+    assert cells(parts["F1 by level"])["test"] == ["0.7500", "0.1250"]
+    widths = [float(w) for w in re.findall(r'<rect class="area c\d d0" .*?width="([\d.]+)"', html)]
+    full = widths[0] / 0.5
+    assert widths[:4] == pytest.approx([full * f1 for f1 in (0.5, 0.75, 0.25, 0.125)], abs=0.2)
+    parts, _ = reported(tmp_path / "b", both, test, val)
+    assert cells(parts["F1 by level"])["val"] == ["0.3750", "0.6250"]
+    assert "test split only: test." in parts["F1 by level"]
+    assert "test" not in cells(parts["F1 by level"])
+
+
+def test_runs_below_a_folder_are_found_and_told_apart(run, tmp_path):
+    for name in ("x/a/version_2", "x/a/version_10", "x/b/version_2"):
+        run(name)
+    stray = tmp_path / "x" / "wandb" / "files"
+    stray.mkdir(parents=True)
+    (stray / "config.yaml").write_text("lr: 1")
+    assert [one.label for one in find_runs([tmp_path / "x"])] == [
+        "a/version_2",
+        "a/version_10",
+        "b/version_2",
+    ]
+    twice = find_runs([tmp_path / "x", tmp_path / "x" / "a" / "version_2"])
+    assert len(twice) == 3
+
+
+def test_names_lose_what_all_paths_share(tmp_path):
+    paths = [tmp_path / name for name in ("sst/runs/version_0", "mlm/runs/version_0")]
+    assert tell_apart(paths) == ["sst", "mlm"]
+    assert tell_apart([tmp_path / "r", tmp_path / "r" / "deep"]) == ["r", "r/deep"]
+    assert tell_apart([tmp_path / "runs" / "version_3"]) == ["runs/version_3"]
+
+
+def test_sibling_pairs_agree_with_a_slow_search(tree):
+    rng = np.random.default_rng(0)
+    gold = [sorted(rng.choice(tree.num_nodes, rng.integers(0, 4), replace=False)) for _ in range(200)]
+    told = [sorted(rng.choice(tree.num_nodes, rng.integers(0, 4), replace=False)) for _ in range(200)]
+    slow = {}
+    for row, (own, predicted) in enumerate(zip(gold, told, strict=True)):
+        for missed in set(own) - set(predicted):
+            for wrong in set(predicted) - set(own):
+                if tree.parents[missed] == tree.parents[wrong]:
+                    slow.setdefault((int(missed), int(wrong)), []).append(row)
+
+    def pairs(lists):
+        found = [(row, node) for row, nodes in enumerate(lists) for node in nodes]
+        return np.array(found).T
+
+    items = Items(tree, pa.array([f"i{row:03}" for row in range(200)]), pairs(gold), pairs(told))
+    found, total = sibling_pairs(items, 1000)
+    assert total == len(slow) == 6
+    assert {(one.gold, one.predicted): one.items for one in found} == {
+        pair: len(rows) for pair, rows in slow.items()
+    }
+    for one in found:
+        assert one.labelled == sum(one.gold in own for own in gold)
+        rows = slow[one.gold, one.predicted]
+        assert set(one.examples) <= {f"i{row:03}" for row in rows}
+    assert [one.items for one in found] == sorted((one.items for one in found), reverse=True)
+    counts, recall = recall_by_department(items)
+    for node in counts:
+        having = [row for row, own in enumerate(gold) if node in own]
+        assert counts[node] == len(having)
+        assert recall[node] == pytest.approx(np.mean([node in told[row] for row in having]))
+
+
+GARDEN, TOYS, HOSES, POTS, BALLS, DOLLS = range(6)
+
+
+def test_mistakes_of_hierarchy_runs_are_pairs_of_siblings(run, tmp_path, dataset):
+    items = [
+        ("a", [GARDEN, HOSES], [GARDEN, POTS]),
+        ("b", [GARDEN, HOSES], [GARDEN, POTS]),
+        ("c", [TOYS, DOLLS], [TOYS, DOLLS]),
+        ("d", [TOYS, BALLS], [GARDEN, HOSES]),  # the leaves have different parents
+    ]
+    folder = run("s/version_0", dataset=dataset, items=items, metadata={"level_offsets": "[0,2,6]"})
+    parts, _ = reported(tmp_path / "out", folder)
+    found = cells(parts["Confused siblings"])
+    assert found["Garden"] == ["Hoses", "Pots", "2", "2", "a<br>b"]
+    assert found["–"][:4] == ["Toys", "Garden", "1", "2"]
+    assert "Departments" not in parts
+    assert "Mistakes" not in parts["What this report cannot say"]
+
+
+def test_mistakes_of_department_runs_come_with_their_recall(run, tmp_path, dataset, department):
+    items = [("a", [0], [0]), ("b", [0], [1]), ("c", [0], [0]), ("d", [1], [1])]
+    folder = run("d/version_0", model=department, dataset=dataset, items=items)
+    parts, html = reported(tmp_path / "out", folder)
+    assert cells(parts["Departments"])["Garden"] == ["3", "0.6667"]
+    assert cells(parts["Departments"])["Toys"] == ["1", "1.0000"]
+    assert cells(parts["Confused siblings"])["–"][:4] == ["Garden", "Toys", "1", "3"]
+    assert 'id="departments-chart"' in html
+
+
+def test_mistakes_of_leaf_runs_are_of_the_departments_leaves(run, tmp_path, dataset, leaf):
+    items = [("a", [0], [1]), ("b", [1], [1])]  # the department's own numbers
+    place = {"department": "Toys"}
+    folder = run("l/version_0", model=leaf, dataset=dataset, items=items, data=place)
+    parts, _ = reported(tmp_path / "out", folder)
+    assert cells(parts["Confused siblings"])["Toys"][:2] == ["Balls", "Dolls"]
+
+
+def test_why_mistakes_are_not_shown_is_said(run, tmp_path, dataset):
+    items = [("a", [0], [1])]
+    gone = run("gone/version_0", dataset=tmp_path / "away", items=items)
+    task = run("task/version_0", model="x.DownstreamFinetuner", dataset=dataset, items=items)
+    parts, _ = reported(tmp_path / "out", gone, task, run("none/version_0"))
+    said = parts["What this report cannot say"]
+    assert "Mistakes of gone are not shown:" in said
+    assert "is gone" in said
+    assert "Mistakes of task are not shown: its labels are no nodes of the tree." in said
+    assert "Mistakes of none are not shown: no test\\_items" in said
+
+
+def test_a_hundred_runs_make_a_page_of_moderate_size(run, tmp_path, curves):
+    for number in range(100):
+        levels = {f"val/micro_f1_L{level}": number / 100 for level in range(1, 7)}
+        run(f"many/{number}/version_0", rows=curves(300, 5.0), metrics=levels, seed=number)
+    _, html = reported(tmp_path / "out", tmp_path / "many")
+    assert len(html) < 1_000_000
+    assert "76 others" in html
+    assert html.count("<path class=\"series rest\" d=\"M0 5H28\"/>") == 1  # one legend for all charts
+
+
+def test_charts_become_files_of_their_own(run, tmp_path, curves, capsys):
+    folder = run("a&b/version_0", rows=curves(50, 5.0), metrics={"val/micro_f1_L1": 0.5})
+    plots = tmp_path / "plots"
+    reported(tmp_path / "out", folder, "--plots", plots, "--png", "true")
+    assert "5 charts as SVG and PNG" in capsys.readouterr().out
+    files = sorted(file.name for file in plots.iterdir())
+    assert "levels-chart.svg" in files
+    assert "training-curves-train-loss.png" in files
+    assert len(files) == 10
+    for file in plots.glob("*.svg"):
+        text = file.read_text(encoding="utf-8")
+        root = ET.fromstring(text)
+        assert root.attrib["width"].isdigit()
+        assert "var(" not in text
+        assert not re.search(r"https?://(?!www\.w3\.org)|url\((?!#)|@", text)
+    for file in plots.glob("*.png"):
+        content = file.read_bytes()
+        assert content[:8] == b"\x89PNG\r\n\x1a\n"
+        assert int.from_bytes(content[16:20], "big") == 3 * 420
+
+
+def test_png_without_its_extra_is_refused_before_anything_is_written(
+    run, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setitem(__import__("sys").modules, "resvg_py", None)
+    out = tmp_path / "out"
+    command = (run("a/version_0"), "--output", out, "--plots", tmp_path / "p", "--png", "true")
+    assert "hierarchy-lm[plots]" in refused(capsys, *command)
+    assert not out.exists()
+
+
+def test_folders_that_do_not_go_together_are_refused(run, tmp_path, capsys):
+    folder = run("a/version_0")
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "cascade.json").write_text("{}")
+    assert "give it alone" in refused(capsys, folder, tmp_path / "c")
+    assert "take --baseline" in refused(capsys, folder, "--baseline", tmp_path / "c")
+    assert "take --metric" in refused(capsys, folder, "--metric", "val/loss")
+    assert "--png needs --plots" in refused(capsys, folder, "--png", "true")
+    assert "no cascade, run or sweep" in refused(capsys, tmp_path / "c" / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("run.json", "{"),
+        ("run.json", "[]"),
+        ("metrics.csv", "epoch,step,train/loss\n0,x,1\n"),
+        ("metrics.csv", "loss\n1\n"),
+        ("test_items/part-00000.parquet", "no parquet"),
+    ],
+)
+def test_damaged_files_of_a_run_are_named(run, dataset, capsys, file, content):
+    metadata = {"level_offsets": "[0,2,6]"}
+    rows = [{"step": 1, "train/loss": 1.0}]
+    folder = run("a/version_0", dataset=dataset, items=[("a", [0], [0])], metadata=metadata, rows=rows)
+    (folder / file).write_text(content)
+    assert str(folder / file).rpartition("/part")[0] in refused(capsys, folder)
