@@ -21,6 +21,7 @@ CSV_COLUMNS = (
 LATEX = {
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
+    "[": "{[}",  # behind a line's end it would be an option of it
     **{"<": "$<$", ">": "$>$", "±": r"$\pm$", "×": r"$\times$"},
     **{"β": r"$\beta$", "σ": r"$\sigma$", "ε": r"$\varepsilon$"},
 }
@@ -75,6 +76,8 @@ def tidy_csv(name: str, grid: Grid, resamples: int) -> str:
             cell = grid.cells.get((row.name, column.name))
             if cell or grid.layout.figure(row, column):
                 place = {"table": name, "row": row.name, "column": column.name}
+                if grid.for_all(row):
+                    place["column"] = ""
                 writer.writerow(place | _record(grid, row, column, cell, resamples))
     return text.getvalue()
 

@@ -32,6 +32,11 @@ class Grid:
         """The score of a column."""
         return column.metric or self.layout.metric
 
+    def for_all(self, row: Part) -> bool:
+        """Whether a row holds the single cell that all others are compared with."""
+        compared = self.compared
+        return compared is not None and compared.within == "table" and _same(row, compared.part)
+
 
 def fill(layout: Layout, trials: Sequence[Trial], scorer: Scorer, against: str | None) -> Grid:
     """The table of some trials.
@@ -52,7 +57,8 @@ def fill(layout: Layout, trials: Sequence[Trial], scorer: Scorer, against: str |
     grid = Grid(layout, rows, columns, compared, {}, {})
     for row in rows:
         for column in columns:
-            if _belongs(compared, row, column, columns):
+            # A single cell stands in the first column.
+            if not column.paper_only and (not grid.for_all(row) or column == columns[0]):
                 grid.cells[row.name, column.name] = _cell(grid, row, column, trials, scorer)
     if layout.parameter_figures is not None:
         for column in columns:
@@ -167,12 +173,6 @@ def _place(compared: Compared | None, rows: list[Part], columns: list[Part]) -> 
     parts = columns if compared.within == "row" else rows
     if not any(_same(part, compared.part) for part in parts):
         parts.insert(0, compared.part)
-
-
-def _belongs(compared: Compared | None, row: Part, column: Part, columns: Sequence[Part]) -> bool:
-    """Whether there is such a cell: one that all are compared with has the first column alone."""
-    alone = compared and compared.within == "table" and _same(row, compared.part)
-    return not column.paper_only and (not alone or column == columns[0])
 
 
 def _sizes(layout: Layout, trials: Sequence[Trial]) -> list[int]:

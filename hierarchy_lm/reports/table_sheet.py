@@ -62,7 +62,7 @@ def _block(grid: Grid, row: Part, resamples: int) -> Block:
     figures = [grid.layout.figure(row, column) for column in grid.columns]
     if any(figures):
         texts.append((paper_line(grid), [figure or NONE for figure in figures]))
-    return Block(row.name, texts)
+    return Block(f"{row.name} (for all)" if grid.for_all(row) else row.name, texts)
 
 
 def _cells(grid: Grid, row: Part) -> list[Cell]:
@@ -128,7 +128,8 @@ def paper_line(grid: Grid) -> str:
     """Heading of the paper's figures."""
     own = grid.layout.compared
     moved = own and grid.compared and own.part.name != grid.compared.part.name
-    origin = f" to {own.part.name}" if own and moved else ""
+    word = "to" if grid.layout.convention == "relative" else "from"
+    origin = f" {word} {own.part.name}" if own and moved else ""
     return f"paper ({grid.layout.convention}{origin})"
 
 

@@ -1,5 +1,6 @@
 """What a test run keeps of each item agrees with what it logged, by scikit-learn."""
 
+import csv
 import json
 from itertools import pairwise
 
@@ -62,6 +63,13 @@ def test_items_of_a_classifier_give_its_logged_scores(hlm, catalogue, tmp_path):
     macro = f1_score(gold, predicted, average="macro", zero_division=0)
     assert logged["test/micro_f1"] == pytest.approx(micro, abs=1e-6)
     assert logged["test/macro_f1"] == pytest.approx(macro, abs=1e-6)
+    status, _, err = hlm("table", "bootstrap", "run", "--against=T_gate = 0", "--output=table.csv")
+    assert status == 0, err
+    with open("table.csv") as file:
+        cells = {(row["row"], row["column"]): row for row in csv.DictReader(file)}
+    cell = cells["T_gate = 0", "β = 0.9"]  # what the experiment's own options are
+    assert float(cell["mean"]) == pytest.approx(accuracy, abs=1e-6)
+    assert cell["items"] == str(len(table))
 
 
 def test_items_of_a_pretrainer_hold_nodes_of_all_levels(hlm, catalogue, tmp_path):
