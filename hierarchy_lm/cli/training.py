@@ -37,7 +37,6 @@ from hierarchy_lm.runs import find_checkpoint
 from hierarchy_lm.test_items import ItemWriter
 from hierarchy_lm.tracking import add_wandb_logger, end_wandb_run, settle_loggers
 
-COMMANDS = ("fit", "validate", "test", "predict")
 MONITOR = "val/micro_f1"
 
 
@@ -157,7 +156,12 @@ class HierarchyCLI(LightningCLI):
 
 
 class _Parsed(HierarchyCLI):
-    """Parses a command line and stops there."""
+    """Parses a command line of `hlm fit` and stops there."""
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """`fit` alone, which is built in a third of the time of all four."""
+        return {"fit": LightningCLI.subcommands()["fit"]}
 
     def _set_seed(self) -> None:
         """Leave the generators alone."""
@@ -225,7 +229,7 @@ def _run(cli: type[HierarchyCLI], argv: list[str]) -> HierarchyCLI:
         save_config_kwargs={"command": ["hlm", *argv]},
         trainer_defaults={"callbacks": [TrainingSpeed(), PredictionWriter(), ItemWriter()]},
         seed_everything_default=0,
-        parser_kwargs={command: {"default_config_files": [defaults]} for command in COMMANDS},
+        parser_kwargs={command: {"default_config_files": [defaults]} for command in cli.subcommands()},
         auto_configure_optimizers=False,
         args=argv,
     )
