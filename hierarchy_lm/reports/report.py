@@ -9,7 +9,8 @@ from hierarchy_lm.reports.charts import standalone
 from hierarchy_lm.reports.page import Page, html_page, markdown
 from hierarchy_lm.reports.runs import runs_page
 from hierarchy_lm.reports.runs_data import find_runs
-from hierarchy_lm.reports.sweeps import SWEEP, sweep_page
+from hierarchy_lm.reports.sweeps import sweep_page
+from hierarchy_lm.sweeps.folder import SWEEP
 
 PIXELS = 3
 """Pixels of a PNG for each unit of its SVG; a chart of 420 units is 10.7 cm wide at 300 dpi."""

@@ -1,20 +1,17 @@
 """What a tested run got wrong, from the rows that its test kept (``test_items``)."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from hierarchy_lm.errors import UserError
 from hierarchy_lm.hierarchy import Hierarchy
+from hierarchy_lm.metrics.bootstrap import Outcomes
 from hierarchy_lm.reports.runs_data import Run, flat
+from hierarchy_lm.reports.table_items import FOLDER, read_items
 
-ITEMS = "test_items"
-COLUMNS = ["item_id", "gold", "predicted"]
 DEPARTMENTS, LEAVES = "DepartmentClassifier", "LeafClassifier"
 EXAMPLES = 3
 
@@ -22,7 +19,7 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Items:
+class NodeItems:
     """Gold and predicted nodes of a run's test, as pairs of an item and a node.
 
     Attributes:
@@ -33,7 +30,7 @@ class Items:
     """
 
     tree: Hierarchy
-    item_ids: pa.Array
+    item_ids: pa.ChunkedArray
     gold: Ints
     predicted: Ints
 
@@ -57,38 +54,38 @@ class SiblingPair:
     examples: list[str]
 
 
-def read_items(run: Run) -> Items | str:
-    """A run's test items with their tree, or why there are none.
+def node_items(run: Run) -> NodeItems | str:
+    """A run's test items as nodes of its tree, or why there are none.
 
     Raises:
         UserError: If a file is damaged.
     """
-    files = sorted((run.folder / ITEMS).glob("part-*.parquet"))
-    if not files:
-        return f"no {ITEMS} (`hlm test` or test_after_fit writes them)"
-    dataset = (run.record.get("dataset") or {}).get("path") or flat(run.config).get("data.dataset")
+    items = read_items(run.folder)
+    if items is None:
+        return f"no {FOLDER} (`hlm test` or test_after_fit writes them)"
+    recorded = run.record.get("dataset") or {}
+    dataset = recorded.get("path") or flat(run.config).get("data.dataset")
     file = Path(str(dataset), "hierarchy.parquet")
     if not file.is_file():
         return f"{file} is gone"
     tree = Hierarchy.from_parquet(file)
-    recorded = (run.record.get("dataset") or {}).get("hierarchy")
-    if recorded and tree.fingerprint != recorded:
+    if recorded.get("hierarchy", tree.fingerprint) != tree.fingerprint:
         return f"{file} has changed since"
-    try:
-        table = pa.concat_tables(pq.read_table(file) for file in files).sort_by("item_id")
-        nodes = _nodes(run, tree, table.schema.metadata or {})
-        if nodes is None:
-            return "its labels are no nodes of the tree"
-        pairs = [_pairs(table[name].combine_chunks(), nodes) for name in COLUMNS[1:]]
-    except (OSError, ValueError, KeyError, IndexError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{run.folder / ITEMS}: {reason}; run `hlm test` again") from error
-    return Items(tree, table["item_id"].combine_chunks(), *pairs)
+    nodes = _nodes(run, tree, items.outcomes)
+    if nodes is None:
+        return "its labels are no nodes of the tree"
+    if len(nodes) != items.outcomes.num_labels:
+        return f"its labels are not those of {file}"
+    pairs = [
+        np.stack([found.items, nodes[found.labels]])
+        for found in (items.outcomes.gold, items.outcomes.predicted)
+    ]
+    return NodeItems(tree, items.ids, *pairs)
 
 
-def _nodes(run: Run, tree: Hierarchy, metadata: Mapping[bytes, bytes]) -> Ints | None:
+def _nodes(run: Run, tree: Hierarchy, outcomes: Outcomes) -> Ints | None:
     """The node of each label id; ``None`` if labels are no nodes."""
-    if b"level_offsets" in metadata:
+    if outcomes.level_offsets:
         return np.arange(tree.num_nodes)
     if run.kind == DEPARTMENTS:
         return np.arange(tree.level_sizes[0])
@@ -98,13 +95,7 @@ def _nodes(run: Run, tree: Hierarchy, metadata: Mapping[bytes, bytes]) -> Ints |
     return None
 
 
-def _pairs(column: pa.Array, nodes: Ints) -> Ints:
-    lengths = np.diff(column.offsets.to_numpy())
-    labels = column.flatten().to_numpy(zero_copy_only=False).astype(np.int64)
-    return np.stack([np.repeat(np.arange(len(column)), lengths), nodes[labels]])
-
-
-def sibling_pairs(items: Items, most: int) -> tuple[list[SiblingPair], int]:
+def sibling_pairs(items: NodeItems, most: int) -> tuple[list[SiblingPair], int]:
     """The pairs of siblings confused most often, and how many there are.
 
     A pair counts for an item that has the one node and was not given it, and was given the other
@@ -141,7 +132,7 @@ def _join(left: Ints, right: Ints) -> tuple[Ints, Ints]:
     return np.repeat(np.arange(len(left)), counts), order[np.repeat(starts, counts) + within]
 
 
-def recall_by_department(items: Items) -> tuple[dict[int, int], dict[int, float]]:
+def recall_by_department(items: NodeItems) -> tuple[dict[int, int], dict[int, float]]:
     """Items of each department of the labels, and the share of them that it was predicted for."""
     size = items.tree.num_nodes
     departments = items.tree.level_sizes[0]

@@ -8,9 +8,9 @@ from hierarchy_lm.reports.page import Section, Table
 from hierarchy_lm.reports.runs_data import Run
 from hierarchy_lm.reports.runs_items import (
     DEPARTMENTS,
-    Items,
+    NodeItems,
     SiblingPair,
-    read_items,
+    node_items,
     recall_by_department,
     sibling_pairs,
 )
@@ -32,8 +32,8 @@ def mistakes(runs: Sequence[Run], looks: Mapping[str, int]) -> tuple[list[Sectio
     Raises:
         UserError: If a run's test items are damaged.
     """
-    read = {run: read_items(run) for run in runs}
-    found = {run: items for run, items in read.items() if isinstance(items, Items)}
+    read = {run: node_items(run) for run in runs}
+    found = {run: items for run, items in read.items() if isinstance(items, NodeItems)}
     silent: dict[str, list[str]] = {}
     for run, reason in read.items():
         if isinstance(reason, str):
@@ -49,7 +49,7 @@ def _whose(names: list[str], runs: int) -> str:
     return "all runs" if len(names) == runs > 1 else listed(names, NAMED)
 
 
-def _siblings(found: dict[Run, Items]) -> list[Section]:
+def _siblings(found: dict[Run, NodeItems]) -> list[Section]:
     sections = []
     for run, items in list(found.items())[:MOST_RUNS]:
         pairs, total = sibling_pairs(items, MOST_PAIRS)
@@ -83,7 +83,7 @@ def _pair_table(pairs: Sequence[SiblingPair], tree: Hierarchy) -> Table:
     return Table("By number of items of the test split", columns, rows)
 
 
-def _departments(found: dict[Run, Items], looks: Mapping[str, int]) -> list[Section]:
+def _departments(found: dict[Run, NodeItems], looks: Mapping[str, int]) -> list[Section]:
     own = {run: items for run, items in found.items() if run.kind == DEPARTMENTS}
     if not own:
         return []

@@ -10,10 +10,8 @@ from hierarchy_lm.reports.charts import Chart, ids
 from hierarchy_lm.reports.page import Page, Section, Table
 from hierarchy_lm.reports.runs import run_sections
 from hierarchy_lm.reports.runs_sections import main_metrics
-from hierarchy_lm.reports.sweeps_data import FINISHED, SWEEP, Cell, Sweep, read_sweep, summarize
+from hierarchy_lm.reports.sweeps_data import FINISHED, Cell, Sweep, read_sweep, summarize
 from hierarchy_lm.reports.texts import MISSING, clip, count, deviation, figure, shortened
-
-__all__ = ["SWEEP", "sweep_page"]
 
 MOST_CHARTS = 12
 MOST_UNFINISHED = 30

@@ -5,14 +5,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from statistics import mean, stdev
-from typing import Any
 
 import yaml
 
 from hierarchy_lm.errors import UserError
-from hierarchy_lm.reports.runs_data import RECORD, Run, read_run
+from hierarchy_lm.reports.runs_data import Run, read_run
+from hierarchy_lm.sweeps.cells import Cell as Planned
+from hierarchy_lm.sweeps.folder import (
+    CELL,
+    FILE,
+    SWEEP,
+    newest_finished,
+    read_cells,
+    read_record,
+    swept_values,
+)
 
-SWEEP, SWEEP_FILE, CELL = "sweep.json", "sweep.yaml", "cell.json"
 BASELINE = "baseline"
 FINISHED, MISSING_RUN = "finished", "missing"
 
@@ -109,43 +117,35 @@ def read_sweep(folder: Path) -> Sweep:
     Raises:
         UserError: If a file is damaged.
     """
-    content = _json(folder / SWEEP)
+    planned = read_cells(folder)
+    swept = {name: list(map(_text, values)) for name, values in swept_values(planned).items()}
+    names = short_names(list(swept))
+    shown = {name: short_values(values) for name, values in swept.items()}
     try:
-        names = short_names(list(content["parameters"]))
-        listed = {p: [_text(v) for v in values] for p, values in content["parameters"].items()}
-        drawn = [entry["values"] for entry in content["cells"] if not entry["baseline"]]
-        shown = {p: short_values([*listed[p], *(_text(v.get(p)) for v in drawn)]) for p in listed}
-        cells = [_cell(folder, entry, names, shown) for entry in content["cells"]]
-        parameters = {names[p]: list(dict.fromkeys(shown[p].values())) for p in listed}
-        return Sweep(str(content["name"]), parameters, cells, _metric(folder / SWEEP_FILE))
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise UserError(f"{folder / SWEEP}: not as `hlm sweep` writes it ({error!r})") from error
+        title = json.loads((folder / SWEEP).read_text(encoding="utf-8"))["name"]
+        cells = [_cell(folder, cell, names, shown) for cell in planned]
+    except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
+        raise UserError(f"{folder / SWEEP}: damaged ({error!r}); run the sweep again") from error
+    parameters = {names[name]: list(dict.fromkeys(shown[name].values())) for name in swept}
+    return Sweep(str(title), parameters, cells, _metric(folder / FILE))
 
 
 def _cell(
-    folder: Path,
-    entry: Mapping[str, Any],
-    names: Mapping[str, str],
-    shown: Mapping[str, Mapping[str, str]],
+    folder: Path, cell: Planned, names: Mapping[str, str], shown: Mapping[str, Mapping[str, str]]
 ) -> Cell:
-    values, group = dict[str, str](), BASELINE
-    if not entry["baseline"]:
-        values = {name: shown[name][_text(entry["values"].get(name))] for name in names}
-        group = ", ".join(f"{names[name]}={value}" for name, value in values.items()) or "all"
-    place, seed = folder / entry["folder"], int(entry["seed"])
-    label = f"{group}, seed {seed}"
-    runs = sorted(place.glob(f"**/{RECORD}"), key=lambda file: file.stat().st_mtime_ns)
-    records = [(file.parent, _json(file)) for file in runs]
-    done = [path for path, record in records if record.get("state") == FINISHED]
-    last = records[-1][1] if records else {}
-    told = _json(place / CELL) if (place / CELL).is_file() else last
+    values = {name: shown[name][_text(value)] for name, value in cell.values.items()}
+    words = ", ".join(f"{names[name]}={value}" for name, value in values.items())
+    group = BASELINE if cell.baseline else words or "all"
+    place = folder / cell.folder
+    run = newest_finished(place)
+    own = read_record(place / CELL)
     return Cell(
         tuple(values.values()),
         group,
-        seed,
-        FINISHED if done else str(told.get("state", MISSING_RUN)),
-        "" if done else str(told.get("error") or last.get("error") or ""),
-        read_run(done[-1], label, group) if done else None,
+        cell.seed,
+        str(own.get("state", MISSING_RUN)) if run is None else FINISHED,
+        str(own.get("error") or "") if run is None else "",
+        None if run is None else read_run(run, f"{group}, seed {cell.seed}", group),
     )
 
 
@@ -184,13 +184,3 @@ def _metric(file: Path) -> tuple[str, bool] | None:
     if not isinstance(metric, Mapping) or "name" not in metric:
         return None
     return str(metric["name"]), metric.get("goal", "minimize") == "minimize"  # W&B's default
-
-
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file}: no valid JSON ({error}); run the sweep again") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{file}: holds no JSON object; run the sweep again")
-    return content

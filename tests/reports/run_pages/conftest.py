@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -9,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from hierarchy_lm.cli import main
 from hierarchy_lm.hierarchy import Hierarchy
 
 TREE = Hierarchy.from_paths(
@@ -51,7 +53,7 @@ def write_run(
     record=True,
     dataset="nowhere",
     items=None,
-    metadata=None,
+    levels=None,
     data=None,
 ):
     """One run folder; ``items`` are rows of item id, gold, predicted."""
@@ -89,7 +91,11 @@ def write_run(
         (folder / "test_items").mkdir()
         ids, gold, predicted = map(list, zip(*items, strict=True))
         table = pa.table([ids, gold, predicted, [1.0] * len(ids)], ITEMS)
-        table = table.replace_schema_metadata(metadata or {})
+        labels = {
+            "num_labels": "6" if levels else "2",
+            **({"level_offsets": levels} if levels else {}),
+        }
+        table = table.replace_schema_metadata(labels)
         for part, rows in enumerate((table.slice(1), table.slice(0, 1))):  # of two ranks
             pq.write_table(rows, folder / "test_items" / f"part-0000{part}.parquet")
     return folder
@@ -108,7 +114,9 @@ def write_sweep(folder, parameters, cells, *, baseline=(), metric=None, rows=())
     """
     folder.mkdir(parents=True)
     listed = []
-    plan = [(dict(zip(parameters, values, strict=True)), seed, told) for values, seed, told in cells]
+    plan = [
+        (dict(zip(parameters, values, strict=True)), seed, told) for values, seed, told in cells
+    ]
     for number, (values, seed, told) in enumerate([*plan, *(({}, s, t) for s, t in baseline)]):
         place = folder / "runs" / f"{number:03}"
         entry = {"id": number, "values": values, "seed": seed, "baseline": not values}
@@ -179,6 +187,55 @@ def department():
 def leaf():
     """The leaf classifier's class."""
     return "hierarchy_lm.classification.LeafClassifier"
+
+
+@pytest.fixture
+def reported():
+    """Write a report; returns the sections of the Markdown, and the page."""
+
+    def write(output, *command):
+        assert main(["report", *map(str, command), "--output", str(output)]) == 0
+        text = (output / "report.md").read_text(encoding="utf-8")
+        parts = re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+        return dict(parts), (output / "report.html").read_text(encoding="utf-8")
+
+    return write
+
+
+@pytest.fixture
+def cells():
+    """Rows of a section's table by their first cell."""
+
+    def read(section):
+        lines = [line for line in section.splitlines() if line.startswith("| ")]
+        rows = [line.strip("| ").split(" | ") for line in lines]
+        return {row[0]: row[1:] for row in rows}
+
+    return read
+
+
+@pytest.fixture
+def chart():
+    """A chart of the page by its id."""
+
+    def find(html, name):
+        (found,) = re.findall(rf'<svg id="{name}".*?</svg>', html, re.DOTALL)
+        return found
+
+    return find
+
+
+@pytest.fixture
+def refused(capsys):
+    """A command that ends in one line of error."""
+
+    def run_command(*command):
+        assert main(["report", *map(str, command)]) == 2
+        message = capsys.readouterr().err
+        assert message.count("\n") == 1
+        return message
+
+    return run_command
 
 
 @pytest.fixture

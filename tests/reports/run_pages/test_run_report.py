@@ -5,35 +5,11 @@ import re
 import xml.etree.ElementTree as ET
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
-from hierarchy_lm.cli import main
 from hierarchy_lm.reports.chart_lines import thin
 from hierarchy_lm.reports.charts import axis
 from hierarchy_lm.reports.runs_data import find_runs, tell_apart
-from hierarchy_lm.reports.runs_items import Items, recall_by_department, sibling_pairs
-
-
-def reported(output, *command):
-    """The sections of the Markdown, and the page."""
-    assert main(["report", *map(str, command), "--output", str(output)]) == 0
-    text = (output / "report.md").read_text(encoding="utf-8")
-    parts = re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
-    return dict(parts), (output / "report.html").read_text(encoding="utf-8")
-
-
-def cells(section):
-    """Rows of a section's table by their first cell."""
-    lines = [line.strip("| ").split(" | ") for line in section.splitlines() if line[:2] == "| "]
-    return {line[0]: line[1:] for line in lines}
-
-
-def refused(capsys, *command):
-    assert main(["report", *map(str, command)]) == 2
-    message = capsys.readouterr().err
-    assert message.count("\n") == 1
-    return message
 
 
 @pytest.mark.parametrize("length", [1, 2, 39, 40, 41, 1000, 12345])
@@ -65,9 +41,9 @@ def test_axis_has_distinct_round_ticks_around_the_values(values):
     assert f"{step:.0e}"[0] in "125"
 
 
-def test_one_run_becomes_a_page_that_loads_nothing(tmp_path, run, curves):
+def test_one_run_becomes_a_page_that_loads_nothing(tmp_path, run, curves, reported):
     folder = run("sst<b>/version_0", rows=curves(1000, 5.0), metrics={"val/micro_f1": 0.75})
-    assert main(["report", str(folder)]) == 0
+    reported(folder, folder)
     html = (folder / "report.html").read_text(encoding="utf-8")
     found = re.findall(r"^## (.*)$", (folder / "report.md").read_text(), re.MULTILINE)
     assert found == ["Runs", "What this report cannot say", "Scores", "Training curves"]
@@ -80,7 +56,7 @@ def test_one_run_becomes_a_page_that_loads_nothing(tmp_path, run, curves):
     assert len(html) < 100_000
 
 
-def test_drawn_curve_has_the_values_of_the_file(run, tmp_path):
+def test_drawn_curve_has_the_values_of_the_file(run, tmp_path, reported):
     rows = [{"epoch": 0, "step": step, "train/loss": 4.0 - step / 100} for step in (0, 100, 200)]
     _, html = reported(tmp_path / "out", run("a/version_0", rows=rows))
     (path,) = re.findall(r'class="series c1 d0" d="M([^"]+L[^"]+)"', html)
@@ -91,7 +67,7 @@ def test_drawn_curve_has_the_values_of_the_file(run, tmp_path):
     assert points[1][0] - points[0][0] == pytest.approx(points[2][0] - points[1][0], abs=0.2)
 
 
-def test_comparison_shows_the_settings_that_differ_and_no_other(run, tmp_path):
+def test_comparison_shows_the_settings_that_differ_and_no_other(run, tmp_path, reported, cells):
     one = run("one/version_0", options={"lr": 0.1, "same": 3, "head": {"init_args": {"w": 1}}})
     two = run("two/version_0", options={"lr": 0.2, "same": 3, "head": {"init_args": {"w": 2}}})
     three = run("three/version_0", options={"lr": 0.1, "same": 3, "extra": None}, seed=7)
@@ -106,13 +82,13 @@ def test_comparison_shows_the_settings_that_differ_and_no_other(run, tmp_path):
     }
 
 
-def test_equal_configurations_are_said_to_be_so(run, tmp_path):
+def test_equal_configurations_are_said_to_be_so(run, tmp_path, reported):
     folders = [run("one/version_0"), run("two/version_0")]
     parts, _ = reported(tmp_path / "out", *folders)
     assert "No setting differs" in parts["Differences of configuration"]
 
 
-def test_runs_older_than_run_json_are_read_from_what_there_is(run, tmp_path):
+def test_runs_older_than_run_json_are_read_from_what_there_is(run, tmp_path, reported, cells):
     rows = [{"epoch": 0, "step": 9, "val/micro_f1": 0.25}]
     logged = run("logged/version_0", record=False, rows=rows)
     told = run("told/version_0", record=False, rows=rows)
@@ -126,7 +102,7 @@ def test_runs_older_than_run_json_are_read_from_what_there_is(run, tmp_path):
     assert "the last logged ones stand in: logged." in parts["What this report cannot say"]
 
 
-def test_runs_that_did_not_finish_are_named(run, tmp_path):
+def test_runs_that_did_not_finish_are_named(run, tmp_path, reported):
     folders = [
         run("bad/version_0", state="failed", error="out of <memory>"),
         run("killed/version_0", state="running"),
@@ -144,7 +120,7 @@ def test_runs_that_did_not_finish_are_named(run, tmp_path):
     assert "out of &lt;memory&gt;" in html
 
 
-def test_levels_are_of_the_test_split_only_if_all_runs_have_it(run, tmp_path):
+def test_levels_are_of_the_test_split_only_if_all_runs_have_it(run, tmp_path, reported, cells):
     def scores(split, values):
         return {f"{split}/micro_f1_L{n}": value for n, value in enumerate(values, start=1)}
 
@@ -185,99 +161,17 @@ def test_names_lose_what_all_paths_share(tmp_path):
     assert tell_apart([tmp_path / "runs" / "version_3"]) == ["runs/version_3"]
 
 
-def test_sibling_pairs_agree_with_a_slow_search(tree):
-    rng = np.random.default_rng(0)
-    gold = [sorted(rng.choice(tree.num_nodes, rng.integers(0, 4), replace=False)) for _ in range(200)]
-    told = [sorted(rng.choice(tree.num_nodes, rng.integers(0, 4), replace=False)) for _ in range(200)]
-    slow = {}
-    for row, (own, predicted) in enumerate(zip(gold, told, strict=True)):
-        for missed in set(own) - set(predicted):
-            for wrong in set(predicted) - set(own):
-                if tree.parents[missed] == tree.parents[wrong]:
-                    slow.setdefault((int(missed), int(wrong)), []).append(row)
-
-    def pairs(lists):
-        found = [(row, node) for row, nodes in enumerate(lists) for node in nodes]
-        return np.array(found).T
-
-    items = Items(tree, pa.array([f"i{row:03}" for row in range(200)]), pairs(gold), pairs(told))
-    found, total = sibling_pairs(items, 1000)
-    assert total == len(slow) == 6
-    assert {(one.gold, one.predicted): one.items for one in found} == {
-        pair: len(rows) for pair, rows in slow.items()
-    }
-    for one in found:
-        assert one.labelled == sum(one.gold in own for own in gold)
-        rows = slow[one.gold, one.predicted]
-        assert set(one.examples) <= {f"i{row:03}" for row in rows}
-    assert [one.items for one in found] == sorted((one.items for one in found), reverse=True)
-    counts, recall = recall_by_department(items)
-    for node in counts:
-        having = [row for row, own in enumerate(gold) if node in own]
-        assert counts[node] == len(having)
-        assert recall[node] == pytest.approx(np.mean([node in told[row] for row in having]))
-
-
-GARDEN, TOYS, HOSES, POTS, BALLS, DOLLS = range(6)
-
-
-def test_mistakes_of_hierarchy_runs_are_pairs_of_siblings(run, tmp_path, dataset):
-    items = [
-        ("a", [GARDEN, HOSES], [GARDEN, POTS]),
-        ("b", [GARDEN, HOSES], [GARDEN, POTS]),
-        ("c", [TOYS, DOLLS], [TOYS, DOLLS]),
-        ("d", [TOYS, BALLS], [GARDEN, HOSES]),  # the leaves have different parents
-    ]
-    folder = run("s/version_0", dataset=dataset, items=items, metadata={"level_offsets": "[0,2,6]"})
-    parts, _ = reported(tmp_path / "out", folder)
-    found = cells(parts["Confused siblings"])
-    assert found["Garden"] == ["Hoses", "Pots", "2", "2", "a<br>b"]
-    assert found["–"][:4] == ["Toys", "Garden", "1", "2"]
-    assert "Departments" not in parts
-    assert "Mistakes" not in parts["What this report cannot say"]
-
-
-def test_mistakes_of_department_runs_come_with_their_recall(run, tmp_path, dataset, department):
-    items = [("a", [0], [0]), ("b", [0], [1]), ("c", [0], [0]), ("d", [1], [1])]
-    folder = run("d/version_0", model=department, dataset=dataset, items=items)
-    parts, html = reported(tmp_path / "out", folder)
-    assert cells(parts["Departments"])["Garden"] == ["3", "0.6667"]
-    assert cells(parts["Departments"])["Toys"] == ["1", "1.0000"]
-    assert cells(parts["Confused siblings"])["–"][:4] == ["Garden", "Toys", "1", "3"]
-    assert 'id="departments-chart"' in html
-
-
-def test_mistakes_of_leaf_runs_are_of_the_departments_leaves(run, tmp_path, dataset, leaf):
-    items = [("a", [0], [1]), ("b", [1], [1])]  # the department's own numbers
-    place = {"department": "Toys"}
-    folder = run("l/version_0", model=leaf, dataset=dataset, items=items, data=place)
-    parts, _ = reported(tmp_path / "out", folder)
-    assert cells(parts["Confused siblings"])["Toys"][:2] == ["Balls", "Dolls"]
-
-
-def test_why_mistakes_are_not_shown_is_said(run, tmp_path, dataset):
-    items = [("a", [0], [1])]
-    gone = run("gone/version_0", dataset=tmp_path / "away", items=items)
-    task = run("task/version_0", model="x.DownstreamFinetuner", dataset=dataset, items=items)
-    parts, _ = reported(tmp_path / "out", gone, task, run("none/version_0"))
-    said = parts["What this report cannot say"]
-    assert "Mistakes of gone are not shown:" in said
-    assert "is gone" in said
-    assert "Mistakes of task are not shown: its labels are no nodes of the tree." in said
-    assert "Mistakes of none are not shown: no test\\_items" in said
-
-
-def test_a_hundred_runs_make_a_page_of_moderate_size(run, tmp_path, curves):
+def test_a_hundred_runs_make_a_page_of_moderate_size(run, tmp_path, curves, reported):
     for number in range(100):
         levels = {f"val/micro_f1_L{level}": number / 100 for level in range(1, 7)}
         run(f"many/{number}/version_0", rows=curves(300, 5.0), metrics=levels, seed=number)
     _, html = reported(tmp_path / "out", tmp_path / "many")
     assert len(html) < 1_000_000
     assert "76 others" in html
-    assert html.count("<path class=\"series rest\" d=\"M0 5H28\"/>") == 1  # one legend for all charts
+    assert html.count('<path class="series rest" d="M0 5H28"/>') == 1  # one legend for all charts
 
 
-def test_charts_become_files_of_their_own(run, tmp_path, curves, capsys):
+def test_charts_become_files_of_their_own(run, tmp_path, curves, capsys, reported):
     folder = run("a&b/version_0", rows=curves(50, 5.0), metrics={"val/micro_f1_L1": 0.5})
     plots = tmp_path / "plots"
     reported(tmp_path / "out", folder, "--plots", plots, "--png", "true")
@@ -299,24 +193,24 @@ def test_charts_become_files_of_their_own(run, tmp_path, curves, capsys):
 
 
 def test_png_without_its_extra_is_refused_before_anything_is_written(
-    run, tmp_path, capsys, monkeypatch
+    run, tmp_path, monkeypatch, refused
 ):
     monkeypatch.setitem(__import__("sys").modules, "resvg_py", None)
     out = tmp_path / "out"
     command = (run("a/version_0"), "--output", out, "--plots", tmp_path / "p", "--png", "true")
-    assert "hierarchy-lm[plots]" in refused(capsys, *command)
+    assert "hierarchy-lm[plots]" in refused(*command)
     assert not out.exists()
 
 
-def test_folders_that_do_not_go_together_are_refused(run, tmp_path, capsys):
+def test_folders_that_do_not_go_together_are_refused(run, tmp_path, refused):
     folder = run("a/version_0")
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "cascade.json").write_text("{}")
-    assert "give it alone" in refused(capsys, folder, tmp_path / "c")
-    assert "take --baseline" in refused(capsys, folder, "--baseline", tmp_path / "c")
-    assert "take --metric" in refused(capsys, folder, "--metric", "val/loss")
-    assert "--png needs --plots" in refused(capsys, folder, "--png", "true")
-    assert "no cascade, run or sweep" in refused(capsys, tmp_path / "c" / "nothing")
+    assert "give it alone" in refused(folder, tmp_path / "c")
+    assert "take --baseline" in refused(folder, "--baseline", tmp_path / "c")
+    assert "take --metric" in refused(folder, "--metric", "val/loss")
+    assert "--png needs --plots" in refused(folder, "--png", "true")
+    assert "no cascade, run or sweep" in refused(tmp_path / "c" / "nothing")
 
 
 @pytest.mark.parametrize(
@@ -329,9 +223,10 @@ def test_folders_that_do_not_go_together_are_refused(run, tmp_path, capsys):
         ("test_items/part-00000.parquet", "no parquet"),
     ],
 )
-def test_damaged_files_of_a_run_are_named(run, dataset, capsys, file, content):
-    metadata = {"level_offsets": "[0,2,6]"}
+def test_damaged_files_of_a_run_are_named(run, dataset, file, content, refused):
     rows = [{"step": 1, "train/loss": 1.0}]
-    folder = run("a/version_0", dataset=dataset, items=[("a", [0], [0])], metadata=metadata, rows=rows)
+    folder = run(
+        "a/version_0", dataset=dataset, items=[("a", [0], [0])], levels="[0,2,6]", rows=rows
+    )
     (folder / file).write_text(content)
-    assert str(folder / file).rpartition("/part")[0] in refused(capsys, folder)
+    assert str(folder / file).rpartition("/part")[0] in refused(folder)

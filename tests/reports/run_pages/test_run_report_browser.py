@@ -21,7 +21,7 @@ def pages(tmp_path, run, sweep, curves, dataset):
             options={"lr": seed / 7, "pretrained": "/a/long/path" * 10},
             dataset=dataset,
             items=[("item", [0, 2], [0, 3])] if not seed else None,
-            metadata={"level_offsets": "[0,2,6]"},
+            levels="[0,2,6]",
         )
         for seed, name in enumerate(names)
     ]

@@ -12,25 +12,8 @@ from hierarchy_lm.cli import main
 BETA, GATE = "model.loss.bootstrap.beta", "model.loss.bootstrap.t_gate"
 
 
-def reported(folder, *command):
-    assert main(["report", str(folder), *map(str, command)]) == 0
-    text = (folder / "report.md").read_text(encoding="utf-8")
-    parts = re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
-    return dict(parts), (folder / "report.html").read_text(encoding="utf-8")
-
-
-def cells(section):
-    lines = [line.strip("| ").split(" | ") for line in section.splitlines() if line[:2] == "| "]
-    return {line[0]: line[1:] for line in lines}
-
-
 def score(value, **others):
     return {"test/micro_f1": value, "val/loss": 1 - value, **others}
-
-
-def chart(html, name):
-    (found,) = re.findall(rf'<svg id="{name}".*?</svg>', html, re.DOTALL)
-    return found
 
 
 @pytest.fixture
@@ -54,8 +37,8 @@ def grid(sweep):
     )
 
 
-def test_grid_has_means_deviations_and_numbers_of_seeds(grid):
-    parts, html = reported(grid)
+def test_grid_has_means_deviations_and_numbers_of_seeds(grid, reported, cells, chart):
+    parts, html = reported(grid, grid)
     table = cells(parts["The grid"])
     assert table["beta=0.9, t\\_gate=0"] == [
         f"{mean([0.8, 0.84]):.4f}",
@@ -73,8 +56,8 @@ def test_grid_has_means_deviations_and_numbers_of_seeds(grid):
     assert "<title>baseline: 0.5500 ± 0.0707 (2 seeds)</title>" in drawn
 
 
-def test_failed_and_missing_cells_are_hatched_and_named(grid):
-    parts, html = reported(grid)
+def test_failed_and_missing_cells_are_hatched_and_named(grid, reported, cells, chart):
+    parts, html = reported(grid, grid)
     drawn = chart(html, "grid-test-micro-f1")
     hatched = [g for g in re.findall(r"<g>.*?</g>", drawn) if "url(#grid-test-micro-f1-hatch)" in g]
     titles = [re.findall(r"<title>(.*?)</title>", group)[0] for group in hatched]
@@ -96,32 +79,32 @@ def test_failed_and_missing_cells_are_hatched_and_named(grid):
 
 
 @pytest.mark.parametrize(("goal", "best"), [("maximize", "0.8200"), ("minimize", "0.7000")])
-def test_best_mean_is_framed_by_the_goal(grid, goal, best):
+def test_best_mean_is_framed_by_the_goal(grid, goal, best, reported, chart):
     (grid / "sweep.yaml").write_text(f"metric: {{name: test/micro_f1, goal: {goal}}}")
-    _, html = reported(grid)
+    _, html = reported(grid, grid)
     groups = re.findall(r"<g>.*?</g>", chart(html, "grid-test-micro-f1"))
     framed = [group for group in groups if 'class="best"' in group]
     assert len(framed) == 1
     assert f">{best}<" in framed[0]
 
 
-def test_metric_of_the_sweep_file_or_of_the_command_is_shown(grid, capsys):
+def test_metric_of_the_sweep_file_or_of_the_command_is_shown(grid, capsys, reported, cells):
     (grid / "sweep.yaml").write_text("metric: {name: val/loss, goal: minimize}")
-    parts, _ = reported(grid)
+    parts, _ = reported(grid, grid)
     assert cells(parts["The grid"])["beta=0.9, t\\_gate=0"][0] == "0.1800"
     assert "less is better" in parts["The grid"]
-    parts, _ = reported(grid, "--metric", "test/micro_f1")
+    parts, _ = reported(grid, grid, "--metric", "test/micro_f1")
     assert cells(parts["The grid"])["beta=0.9, t\\_gate=0"][0] == "0.8200"
     assert "more is better" in parts["The grid"]
     assert main(["report", str(grid), "--metric", "test/beauty"]) == 2
     assert "test/micro_f1, val/loss" in capsys.readouterr().err
 
 
-def test_one_parameter_becomes_dots_with_the_deviation(sweep):
+def test_one_parameter_becomes_dots_with_the_deviation(sweep, reported, cells, chart):
     plan = [((f"experiments/{name}.yaml",), seed, score(value)) for name, seed, value in [
         ("warm", 0, 0.5), ("warm", 1, 0.7), ("cold", 0, 0.6)]]  # fmt: skip
     folder = sweep({"config": ["experiments/warm.yaml", "experiments/cold.yaml"]}, plan)
-    parts, html = reported(folder)
+    parts, html = reported(folder, folder)
     drawn = chart(html, "dots-config")
     ticks = re.findall(r'<text x="([\d.]+)" y="[\d.]+">(0\.\d+)<', drawn)
     place = {float(label): float(x) for x, label in ticks}
@@ -132,65 +115,77 @@ def test_one_parameter_becomes_dots_with_the_deviation(sweep):
     assert cells(parts["The grid"])["config=warm"][0] == "0.6000"
 
 
-def test_a_third_parameter_becomes_maps_of_its_own(sweep):
+def test_a_third_parameter_becomes_maps_of_its_own(sweep, tmp_path, reported, chart):
     values = [(a, b, c) for a in (1, 2, 3) for b in ("x", "y", "z") for c in (True, False)]
     plan = [(one, 0, score(0.1 + 0.01 * place)) for place, one in enumerate(values)]
-    _, html = reported(sweep({"a": [1, 2, 3], "b": ["x", "y", "z"], "c": [True, False]}, plan))
+    _, html = reported(
+        tmp_path / "out", sweep({"a": [1, 2, 3], "b": ["x", "y", "z"], "c": [True, False]}, plan)
+    )
     for name, at in (("true", 0), ("false", 1)):
         drawn = chart(html, f"grid-test-micro-f1-c-{name}")
         assert drawn.count("<g><title>a ") + drawn.count("<g><title>b ") == 9
         assert f">{0.1 + 0.01 * at:.4f}<" in drawn
 
 
-def test_a_random_search_becomes_dots_for_each_parameter(sweep):
+def test_a_random_search_becomes_dots_for_each_parameter(sweep, tmp_path, reported, chart):
     plan = [((0.1 * n, 10 - n), 0, score(0.1 * n)) for n in range(1, 8)]
     parameters = {"lr": [v[0] for v, _, _ in plan], "width": [v[1] for v, _, _ in plan]}
-    _, html = reported(sweep(parameters, plan))
+    _, html = reported(tmp_path / "out", sweep(parameters, plan))
     for name in ("lr", "width"):
         assert chart(html, f"dots-{name}").count("<circle") == 7
     rows = re.findall(r'class="start ink halo"[^>]*>([^<]+)<', chart(html, "dots-width"))
     assert rows == ["3", "4", "5", "6", "7", "8", "9"]
 
 
-def test_equal_last_names_of_parameters_keep_what_tells_them_apart(sweep):
+def test_equal_last_names_of_parameters_keep_what_tells_them_apart(
+    sweep, tmp_path, reported, cells
+):
     parameters = {"model.head.lr": [1, 2], "model.body.lr": [3, 4]}
     plan = [((a, b), 0, score(0.5)) for a in (1, 2) for b in (3, 4)]
-    parts, _ = reported(sweep(parameters, plan))
+    parts, _ = reported(tmp_path / "out", sweep(parameters, plan))
     assert "head.lr=1, body.lr=3" in cells(parts["The grid"])
 
 
-def test_a_sweep_without_a_finished_run_has_a_page(sweep):
-    parts, _ = reported(sweep({"lr": [1, 2]}, [((1,), 0, "failed"), ((2,), 0, "waiting")]))
+def test_a_sweep_without_a_finished_run_has_a_page(sweep, tmp_path, reported, cells):
+    parts, _ = reported(
+        tmp_path / "out", sweep({"lr": [1, 2]}, [((1,), 0, "failed"), ((2,), 0, "waiting")])
+    )
     assert list(parts) == ["The sweep"]
     assert cells(parts["The sweep"])["lr=2, seed 0"] == ["missing", "–"]
 
 
-def test_seeds_share_a_colour_and_the_runs_have_their_sections(sweep, curves):
+def test_seeds_share_a_colour_and_the_runs_have_their_sections(
+    sweep, tmp_path, curves, reported, cells, chart
+):
     plan = [((lr,), seed, score(0.5)) for lr in (0.1, 0.2) for seed in (0, 1, 2)]
-    parts, html = reported(sweep({"model.lr": [0.1, 0.2]}, plan, rows=curves(30, 4.0)))
+    parts, html = reported(
+        tmp_path / "out", sweep({"model.lr": [0.1, 0.2]}, plan, rows=curves(30, 4.0))
+    )
     assert list(parts)[:3] == ["The sweep", "The grid", "Runs"]
     drawn = chart(html, "training-curves-train-loss")
     assert [drawn.count(f'class="series c{n} d0"') for n in (1, 2, 3)] == [3, 3, 0]
     assert cells(parts["Differences of configuration"])["lr=0.2, seed 2"] == ["2", "0.2"]
 
 
-def test_a_moved_sweep_has_the_same_page(grid, tmp_path):
-    _, before = reported(grid)
+def test_a_moved_sweep_has_the_same_page(grid, tmp_path, reported):
+    _, before = reported(grid, grid)
     moved = tmp_path / "elsewhere" / "moved"
     shutil.move(grid, moved)
-    _, after = reported(moved)
+    _, after = reported(moved, moved)
     assert after == before
 
 
-def test_the_newest_finished_run_of_a_cell_counts(sweep, run):
+def test_the_newest_finished_run_of_a_cell_counts(sweep, run, reported, cells):
     folder = sweep({"lr": [1]}, [((1,), 0, score(0.5))])
     run("sweep/runs/000/version_1", metrics=score(0.9))
     run("sweep/runs/000/version_2", state="failed", metrics=score(0.1))
-    parts, _ = reported(folder)
+    parts, _ = reported(folder, folder)
     assert cells(parts["The grid"])["lr=1"][0] == "0.9000"
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"name": "x", "parameters": {}, "cells": 3}'])
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "{}", '{"name": "x", "parameters": {}, "cells": 3}']
+)
 def test_a_damaged_sweep_is_named(sweep, capsys, content):
     folder = sweep({"lr": [1]}, [((1,), 0, score(0.5))])
     (folder / "sweep.json").write_text(content)
@@ -206,11 +201,11 @@ def test_a_sweep_and_a_run_are_not_reported_together(sweep, run, capsys):
     assert "give it alone" in capsys.readouterr().err
 
 
-def test_values_of_the_sweep_are_no_markup(sweep):
+def test_values_of_the_sweep_are_no_markup(sweep, reported):
     folder = sweep({"<b>": ["<i>", "x & y"]}, [((v,), 0, score(0.5)) for v in ("<i>", "x & y")])
     content = json.loads((folder / "sweep.json").read_text())
     (folder / "sweep.json").write_text(json.dumps({**content, "name": "<u>"}))
-    _, html = reported(folder)
+    _, html = reported(folder, folder)
     assert "&lt;i&gt;" in html
     assert "<i>" not in html
     assert "<u>" not in html
