@@ -72,9 +72,13 @@ def _layout(name: str, trials: Sequence[Trial], metric: str | None) -> Layout:
             f"no layout '{name}', which runs that are of no sweep need; there are "
             f"{', '.join(layout_names())}"
         )
-    has_baseline = any(trial.baseline for trial in trials)
-    metric = metric or sweep.metric or "test/micro_f1"
-    return generic_layout(name, sweep.parameters, metric, has_baseline=has_baseline)
+    settings = [trial.values for trial in trials if not trial.baseline]
+    return generic_layout(
+        name,
+        [values for number, values in enumerate(settings) if values not in settings[:number]],
+        metric or sweep.metric or "test/micro_f1",
+        has_baseline=len(settings) < len(trials),
+    )
 
 
 def _files(output: Path, name: str) -> list[Path]:

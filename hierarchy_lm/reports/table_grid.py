@@ -50,6 +50,7 @@ def fill(layout: Layout, trials: Sequence[Trial], scorer: Scorer, against: str |
     Raises:
         UserError: If there is no such row or column, or runs would be mixed that are not alike.
     """
+    trials = [_marked(trial, layout) for trial in trials]
     compared = _resolved(layout.compared, trials)
     rows, columns = (_expanded(axis, trials, compared) for axis in (layout.rows, layout.columns))
     compared = _compared(compared, rows, columns, trials, against)
@@ -64,6 +65,13 @@ def fill(layout: Layout, trials: Sequence[Trial], scorer: Scorer, against: str |
         for column in columns:
             grid.sizes[column.name] = _sizes(layout, chosen(trials, column))
     return grid
+
+
+def _marked(trial: Trial, layout: Layout) -> Trial:
+    """A run of no sweep is the baseline if it sets nothing that the table is about."""
+    if trial.sweep or not (layout.compared and layout.compared.part.baseline):
+        return trial
+    return replace(trial, baseline=not any(map(trial.look_up, layout.parameters)))
 
 
 def _cell(grid: Grid, row: Part, column: Part, trials: Sequence[Trial], scorer: Scorer) -> Cell:

@@ -84,6 +84,13 @@ class Layout:
     sizes_of: Literal["encoder", "total"] = "encoder"
     note: str | None = None
 
+    @property
+    def parameters(self) -> set[str]:
+        """What its rows and columns are about."""
+        parts = [*self.rows, *self.columns]
+        named = {name for part in parts if isinstance(part, Part) for name, _ in part.where}
+        return named | {part for part in parts if isinstance(part, str)}
+
     def figure(self, row: Part, column: Part) -> str | None:
         """What the paper's table says there."""
         return self._of_column(self.figures.get(row.name, ()), column)
@@ -118,16 +125,29 @@ def read_layout(name: str) -> Layout | None:
 
 
 def generic_layout(
-    name: str, parameters: Mapping[str, Sequence[str]], metric: str, *, has_baseline: bool
+    name: str, settings: Sequence[Mapping[str, str]], metric: str, *, has_baseline: bool
 ) -> Layout:
-    """Rows are the values of the first parameter that varies, columns those of all others."""
+    """Rows are the values of the first parameter that varies, columns those of all others.
+
+    Settings that fill no grid, as those of a random search, are a row each.
+    """
     title = metric.removeprefix("test/")
     compared = Compared(Part("baseline", baseline=True), "table") if has_baseline else None
-    varied = [key for key in parameters if len(parameters[key]) > 1] or list(parameters)[:1]
-    rows, *others = [[(key, value) for value in parameters[key]] for key in varied]
-    columns = [value_part(dict(values)) for values in product(*others)] if others else [Part(title)]
+    found = {key: list(dict.fromkeys(setting[key] for setting in settings)) for key in settings[0]}
+    varied = [key for key in found if len(found[key]) > 1] or list(found)[:1]
+    rows = [{varied[0]: value} for value in found[varied[0]]]
+    columns = [
+        dict(zip(varied[1:], values, strict=True))
+        for values in product(*(found[key] for key in varied[1:]))
+    ]
+    if len(rows) * len(columns) > len(settings):
+        rows, columns = [{key: setting[key] for key in varied} for setting in settings], [{}]
     return Layout(
-        f"{name}: {title}", [value_part(dict([value])) for value in rows], columns, metric, compared
+        f"{name}: {title}",
+        [value_part(values) for values in rows],
+        [value_part(values) if values else Part(title) for values in columns],
+        metric,
+        compared,
     )
 
 

@@ -143,6 +143,7 @@ def test_any_other_sweep_gets_its_parameters_as_rows_and_columns(tmp_path):
             values = {"model.optimizer.lr": rate, "model.head": head, "fixed": "x"}
             cell = writer.cell({**values, "data.batch.documents": 8}, 0)
             write_run(cell, accuracy(0.6 + n / 10 + m / 100))
+            writer.cell({**values, "data.batch.documents": 16}, 0)
     text, rows = made("mine", tmp_path / "s")
     heads = ["[1, 2]", "small"]
     assert rows[0][2:] == [f"{head}, documents = {n}" for head in heads for n in (8, 16)]
@@ -154,6 +155,31 @@ def test_any_other_sweep_gets_its_parameters_as_rows_and_columns(tmp_path):
     assert "Score: test/accuracy" in text
     _, rows = made("mine", tmp_path / "s", f"--metric={MICRO}")
     assert block(rows, "lr = 0.1")["score"][0] == "0.3000"
+
+
+def test_settings_of_a_random_search_are_a_row_each(tmp_path):
+    drawn = [("0.1", "a"), ("0.2", "b"), ("0.3", "a")]
+    writer = SweepWriter(
+        tmp_path / "s", "mine", {"x.lr": ["0.1", "0.2", "0.3"], "kind": ["a", "b"]}
+    )
+    for number, (rate, kind) in enumerate(drawn):
+        write_run(writer.cell({"x.lr": rate, "kind": kind}, 0), accuracy(0.2 + number / 5))
+    _, rows = made("mine", tmp_path / "s")
+    assert rows[0][2:] == ["micro_f1"]
+    assert block(rows, "lr = 0.2, b")["score"] == ["0.2000"]
+    assert [row[0] for row in rows[2:] if row[0]] == ["lr = 0.1, a", "lr = 0.2, b", "lr = 0.3, a"]
+
+
+def test_a_run_of_no_sweep_without_the_strategy_is_the_baseline(tmp_path):
+    off = {"model": {"init_args": {"loss": {"bootstrap": None}}}}
+    write_run(tmp_path / "runs" / "off", accuracy(0.5), config=off)
+    for beta in ("0.9", "0.6"):
+        flags = [f"--{BETA}={beta}", f"--{GATE}", "1000"]
+        run = tmp_path / "runs" / beta
+        write_run(run, accuracy(float(beta)), command=["hlm", "fit", *flags])
+    _, rows = made("bootstrap", tmp_path / "runs")
+    assert block(rows, "without bootstrap (for all)")["score"][0] == "0.5000"
+    assert block(rows, "T_gate = 1000")["difference"] == ["+0.4000", "-", "-", "+0.1000"]
 
 
 def test_departments_are_not_compared_with_each_other(tmp_path):
