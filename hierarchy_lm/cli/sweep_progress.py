@@ -66,9 +66,9 @@ class SweepProgress:
         self._took.append(seconds)
         result = f"failed: {reason}" if reason else shown(metrics, self.metric)
         self._last = [*self._last, (name, result, clock(seconds))][-SHOWN:]
-        if not self.console.is_terminal:
-            line = f"{self._done}/{self._total} {name}: {result}, {clock(seconds)}"
-            self.console.print(f"{line}; {self._left()}", highlight=False, soft_wrap=True)
+        if reason or not self.console.is_terminal:
+            line = f"{self._done}/{self._total} {name}: {result}, {clock(seconds)}; {self._left()}"
+            self.console.print(line, highlight=False, soft_wrap=True, markup=False)
 
     def _left(self) -> str:
         seconds = self.seconds_left()

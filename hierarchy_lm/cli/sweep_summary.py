@@ -5,6 +5,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 
 def summary_table(rows: Sequence[Mapping[str, Any]], metric: str) -> Table:
@@ -25,7 +26,7 @@ def summary_table(rows: Sequence[Mapping[str, Any]], metric: str) -> Table:
     table = Table(*columns, metric, "seeds")
     for setting, group in groups.items():
         scores = [row["metrics"][metric] for row in group if metric in row["metrics"]]
-        cells = setting if baseline else setting[:-1]
+        cells = map(Text, setting if baseline else setting[:-1])  # [mean] would be markup
         table.add_row(*cells, _score(scores), f"{len(scores)} of {len(group)}")
     return table
 

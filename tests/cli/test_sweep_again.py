@@ -14,7 +14,7 @@ from .conftest import hlm_process
 from .sweeping import sweep_argv, write_sweep
 from .test_fit_cascade_signals import end, processes, wait_for
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 CELLS = ["000-lr-0.01-seed-0", "001-lr-0.003-seed-0", "002-lr-0.001-seed-0"]
 TIMES = ("seconds", "train/tokens_per_second")
@@ -33,12 +33,6 @@ def argv(shop, tmp_path):
         return sweep_argv(file, output, shop, "--baseline=false", *options)
 
     return build
-
-
-def finish(process, status=0):
-    out, _ = process.communicate(timeout=280)
-    assert process.returncode == status, out
-    return out
 
 
 def table(folder):
@@ -66,9 +60,21 @@ def wait_for_epoch(folder, cell, process, epoch):
     wait_for(there, process)
 
 
-def test_kill_9_half_way_then_the_rest_only_with_the_same_table_then_moved(argv, tmp_path):
+@pytest.fixture
+def again(hlm, argv):
+    """Run the sweep in this process: what it printed to stderr."""
+
+    def run(*args):
+        status, _, err = hlm(*argv(*args))
+        assert status == 0, err
+        return err
+
+    return run
+
+
+def test_kill_9_half_way_then_the_rest_only_with_the_same_table_then_moved(argv, again, tmp_path):
     whole, killed, moved = (tmp_path / name for name in ("whole", "killed", "moved"))
-    finish(hlm_process(*argv(whole)))
+    again(whole)
     process = hlm_process(*argv(killed))
     wait_for_epoch(killed, 1, process, epoch=2)
     os.killpg(process.pid, signal.SIGKILL)
@@ -78,7 +84,7 @@ def test_kill_9_half_way_then_the_rest_only_with_the_same_table_then_moved(argv,
     assert json.loads(done.read_text())["state"] == "finished"
     states = [row["state"] for row in table(killed)]
     assert states == ["finished", "waiting", "waiting"]  # as of the first run's end
-    out = finish(hlm_process(*argv(killed)))
+    out = again(killed)
     assert "1 of 3 runs were finished before" in out
     assert done.stat().st_mtime_ns == stamp
     assert [runs(killed, cell) for cell in range(3)] == [
@@ -92,10 +98,10 @@ def test_kill_9_half_way_then_the_rest_only_with_the_same_table_then_moved(argv,
     assert table(killed) == table(whole)
 
     shutil.move(killed, moved)
-    out = finish(hlm_process(*argv(moved)))
+    out = again(moved)
     assert "3 of 3 runs were finished before" in out
     assert table(moved) == table(whole)
-    more = finish(hlm_process(*argv(moved, 12, "--seeds", "0", "1", "--jobs=2")))
+    more = again(moved, 12, "--seeds", "0", "1", "--jobs=2")
     assert "3 of 6 runs were finished before" in more
     rows = table(moved)
     assert [row["state"] for row in rows] == ["finished"] * 6
@@ -126,14 +132,15 @@ def test_an_interrupt_saves_and_ends_all_processes(argv, tmp_path, number, to_al
         end(process)
 
 
-def test_a_second_sweep_in_the_same_folder_is_refused_while_the_first_runs(argv, tmp_path):
+def test_a_second_sweep_in_the_same_folder_is_refused_while_the_first_runs(argv, hlm, tmp_path):
     folder = tmp_path / "out"
     first = hlm_process(*argv(folder, 5000))
     try:
         wait_for(lambda: (folder / "sweep.json").is_file(), first)
         time.sleep(0.5)
-        out = finish(hlm_process(*argv(folder, 5000)), status=2)
-        assert "another `hlm sweep` is at work there" in out
+        status, _, err = hlm(*argv(folder, 5000))
+        assert status == 2
+        assert "another `hlm sweep` is at work there" in err
     finally:
         end(first)
         first.communicate()
