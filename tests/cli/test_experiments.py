@@ -102,6 +102,7 @@ LAYERS = {
     "scale/mbert": ["department", "leaf"],
     "baselines/dnn": ["department", "leaf"],
     "scale/paper_finetuning": ["finetune_pc"],
+    "scale/smoke": ["leaf", "sst", "finetune_pc"],
 }
 
 
