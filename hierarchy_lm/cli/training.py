@@ -219,7 +219,7 @@ def _writable(root: Path) -> Path:
 
 
 def _run(cli: type[HierarchyCLI], argv: list[str]) -> HierarchyCLI:
-    defaults = str(files("hierarchy_lm") / "defaults.yaml")
+    defaults = {"default_config_files": [str(files("hierarchy_lm") / "defaults.yaml")]}
     return cli(
         LightningModule,
         LightningDataModule,
@@ -229,7 +229,7 @@ def _run(cli: type[HierarchyCLI], argv: list[str]) -> HierarchyCLI:
         save_config_kwargs={"command": ["hlm", *argv]},
         trainer_defaults={"callbacks": [TrainingSpeed(), PredictionWriter(), ItemWriter()]},
         seed_everything_default=0,
-        parser_kwargs={command: {"default_config_files": [defaults]} for command in cli.subcommands()},
+        parser_kwargs={command: defaults for command in cli.subcommands()},
         auto_configure_optimizers=False,
         args=argv,
     )
