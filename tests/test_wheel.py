@@ -58,6 +58,7 @@ def test_every_module_of_the_sources_is_inside(wheel):
         "hierarchy_lm/defaults.yaml",
         *(f"hierarchy_lm/reports/templates/page.{kind}" for kind in ("html", "css", "js")),
         "hierarchy_lm/reports/templates/charts.css",
+        "hierarchy_lm/reports/tables/bootstrap.yaml",
     ],
 )
 def test_data_file_is_inside(wheel, file):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import mean, stdev
 
 from hierarchy_lm.errors import UserError
@@ -62,6 +63,7 @@ class Scorer:
     resamples: int
     seed: int = 0
     _kept: dict[tuple[str, ...], Floats] = field(default_factory=dict)
+    _items: dict[Path, Items | None] = field(default_factory=dict)
 
     def cell(
         self, trials: Sequence[Trial], metric: str, compared: Sequence[Trial] | None = None
@@ -78,7 +80,7 @@ class Scorer:
         check_alike([*trials, *(compared or ())])
         scores = [run.metrics[metric] for run in own]
         theirs = finished(compared or (), metric)
-        items = _items(own)
+        items = self._all_items(own)
         return Cell(
             gap="",
             seeds=len(own),
@@ -96,7 +98,7 @@ class Scorer:
         return Change(ours - base, relative, self._test(own, theirs, metric))
 
     def _test(self, own: Sequence[Run], theirs: Sequence[Run], metric: str) -> Difference | None:
-        items = _items([*own, *theirs])
+        items = self._all_items([*own, *theirs])
         if items is None or not same_items(items):
             return None
         try:
@@ -108,10 +110,18 @@ class Scorer:
     def _resampled(self, runs: Sequence[Run], metric: str) -> Floats:
         key = (metric, *(str(run.folder) for run in runs))
         if key not in self._kept:
-            outcomes = [items.outcomes for items in _items(runs) or ()]
+            outcomes = [items.outcomes for items in self._all_items(runs) or ()]
             name = metric.removeprefix("test/")
             self._kept[key] = resampled_scores(outcomes, name, self.resamples, self.seed)
         return self._kept[key]
+
+    def _all_items(self, runs: Sequence[Run]) -> list[Items] | None:
+        """The test items of every run; None if one keeps none."""
+        for run in runs:
+            if run.folder not in self._items:
+                self._items[run.folder] = read_items(run.folder)
+        found = [self._items[run.folder] for run in runs]
+        return None if None in found else [items for items in found if items]
 
 
 def chosen(trials: Sequence[Trial], *parts: Part) -> list[Trial]:
@@ -175,8 +185,3 @@ def _gap(trials: Sequence[Trial]) -> str:
         if state in states:
             return state
     return "no such score" if "finished" in states else "not run"
-
-
-def _items(runs: Sequence[Run]) -> list[Items] | None:
-    found = [read_items(run.folder) for run in runs]
-    return None if None in found else [items for items in found if items]

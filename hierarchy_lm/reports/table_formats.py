@@ -101,7 +101,7 @@ def _record(
         "deviation": cell.deviation,
         "items": cell.items,
         "dataset": cell.runs[0].dataset if cell.runs else None,
-        "runs": " ".join(str(run.folder) for run in cell.runs),
+        "runs": ";".join(str(run.folder) for run in cell.runs),
     }
     return record | _change(grid, cell, resamples)
 

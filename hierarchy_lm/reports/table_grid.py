@@ -185,4 +185,4 @@ def _place(compared: Compared | None, rows: list[Part], columns: list[Part]) -> 
 
 def _sizes(layout: Layout, trials: Sequence[Trial]) -> list[int]:
     runs = [trial.run for trial in trials if trial.run and trial.state == "finished"]
-    return sorted({run.record["parameters"][layout.sizes_of] for run in runs})
+    return sorted({run.sizes[layout.sizes_of] for run in runs if layout.sizes_of in run.sizes})

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +27,6 @@ class Items(NamedTuple):
     outcomes: Outcomes
 
 
-@cache
 def read_items(run: Path) -> Items | None:
     """Test items of a run folder; None if it keeps none.
 

@@ -41,6 +41,16 @@ class Run:
         return self.record.get("metrics") or {}
 
     @property
+    def sizes(self) -> dict[str, int]:
+        """Number of parameters, ``total`` and of the ``encoder``."""
+        return self.record.get("parameters") or {}
+
+    @property
+    def state(self) -> State:
+        """What became of it."""
+        return STATES[self.record["state"]]
+
+    @property
     def dataset(self) -> str:
         """The dataset in words that tell it from any other: its folder's name and fingerprint."""
         dataset = self.record.get("dataset") or {}
@@ -119,10 +129,10 @@ def find_trials(name: str, folders: Iterable[str]) -> list[Trial]:
     for folder in map(Path, folders):
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder; give sweep folders or run folders")
-        sweeps = [_sweep(file) for file in sorted(folder.rglob("sweep.json"))]
-        own = [trial for sweep in sweeps if sweep.name == name for trial in _cells(sweep)]
+        sweeps = {file: _name(file) for file in sorted(folder.rglob("sweep.json"))}
+        own = [trial for file in sweeps if sweeps[file] == name for trial in _sweep(file)]
         if sweeps and not own:
-            names = ", ".join(sorted({sweep.name for sweep in sweeps}))
+            names = ", ".join(sorted(set(sweeps.values())))
             raise UserError(f"{folder}: no sweep '{name}' there, but {names}")
         runs = [] if sweeps else [read_run(file) for file in sorted(folder.rglob("run.json"))]
         if not sweeps and not runs:
@@ -138,19 +148,27 @@ def read_run(file: Path) -> Run:
         UserError: If it cannot be read.
     """
     record = _read(file)
+    if record.get("state") not in STATES or "started" not in record:
+        raise UserError(f"{file}: no run of this program; leave its folder out")
     return Run(file.parent, record, dict(_flat(record.get("config") or {})))
 
 
-def _sweep(file: Path) -> Sweep:
+def _name(file: Path) -> str:
+    return str(_read(file).get("name"))
+
+
+def _sweep(file: Path) -> list[Trial]:
+    """Its trials."""
     content = _read(file)
     try:
-        return Sweep(
+        sweep = Sweep(
             file.parent,
             content["name"],
             (*map(str, content["command"]), *map(str, content["extra"])),
             {name: list(map(str, values)) for name, values in content["parameters"].items()},
             _metric(file.with_name("sweep.yaml")),
         )
+        return [_cell(sweep, cell) for cell in content["cells"]]
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{file}: no sweep of `hlm sweep` ({error!r}); run it again") from error
 
@@ -163,26 +181,25 @@ def _metric(file: Path) -> str | None:
         return None  # a sweep file need not name one
 
 
-def _cells(sweep: Sweep) -> Iterator[Trial]:
-    for cell in _read(sweep.folder / "sweep.json")["cells"]:
-        values = {name: str(value) for name, value in cell["values"].items()}
-        run, state = _run_of(sweep.folder / cell["folder"])
-        yield Trial(values, int(cell["seed"]), bool(cell["baseline"]), state, run, sweep)
+def _cell(sweep: Sweep, cell: dict[str, Any]) -> Trial:
+    values = {name: str(value) for name, value in cell["values"].items()}
+    run, state = _run_of(sweep.folder / cell["folder"])
+    return Trial(values, int(cell["seed"]), bool(cell["baseline"]), state, run, sweep)
 
 
 def _run_of(cell: Path) -> tuple[Run | None, State]:
     """The newest finished run of a cell, else its newest, and what became of it."""
     runs = [read_run(file) for file in cell.rglob("run.json")]
-    runs.sort(key=lambda run: (run.record.get("state") == "finished", run.record["started"]))
     if runs:
-        return runs[-1], STATES[runs[-1].record["state"]]
+        newest = max(runs, key=lambda run: (run.state == "finished", run.record["started"]))
+        return newest, newest.state
     own = cell / "cell.json"  # a run that failed before it had a folder
-    return None, STATES.get(_read(own)["state"], "not run") if own.is_file() else "not run"
+    return None, STATES.get(_read(own).get("state", ""), "not run") if own.is_file() else "not run"
 
 
 def _loose(run: Run) -> Trial:
     values = dict(_flags(run.record.get("command") or []))
-    return Trial(values, int(run.record.get("seed") or 0), False, STATES[run.record["state"]], run)
+    return Trial(values, int(run.record.get("seed") or 0), False, run.state, run)
 
 
 def _flags(command: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -218,6 +218,11 @@ def test_folders_without_runs_are_refused(tmp_path, capsys):
     assert "there are augmentation, bootstrap" in refused(capsys, "unheard-of", tmp_path)
 
 
+def test_a_run_json_of_something_else_is_refused(tmp_path, capsys):
+    (tmp_path / "run.json").write_text("{}")
+    assert "no run of this program" in refused(capsys, "bootstrap", tmp_path)
+
+
 @pytest.mark.parametrize("content", ["{", "[]", json.dumps({"name": "bootstrap"})])
 def test_a_broken_sweep_is_refused(tmp_path, capsys, content):
     (tmp_path / "sweep.json").write_text(content)
