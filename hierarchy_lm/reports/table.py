@@ -73,9 +73,14 @@ def _layout(name: str, trials: Sequence[Trial], metric: str | None) -> Layout:
             f"{', '.join(layout_names())}"
         )
     settings = [trial.values for trial in trials if not trial.baseline]
+    parameters: dict[str, dict[str, None]] = {}  # in the order of the grid, which the runs' is not
+    for each in (trial.sweep for trial in trials if trial.sweep):
+        for key, values in each.parameters.items():
+            parameters.setdefault(key, {}).update(dict.fromkeys(values))
     return generic_layout(
         name,
-        [values for number, values in enumerate(settings) if values not in settings[:number]],
+        {key: list(values) for key, values in parameters.items()},
+        [value for number, value in enumerate(settings) if value not in settings[:number]],
         metric or sweep.metric or "test/micro_f1",
         has_baseline=len(settings) < len(trials),
     )

@@ -125,7 +125,12 @@ def read_layout(name: str) -> Layout | None:
 
 
 def generic_layout(
-    name: str, settings: Sequence[Mapping[str, str]], metric: str, *, has_baseline: bool
+    name: str,
+    parameters: Mapping[str, Sequence[str]],
+    settings: Sequence[Mapping[str, str]],
+    metric: str,
+    *,
+    has_baseline: bool,
 ) -> Layout:
     """Rows are the values of the first parameter that varies, columns those of all others.
 
@@ -133,15 +138,15 @@ def generic_layout(
     """
     title = metric.removeprefix("test/")
     compared = Compared(Part("baseline", baseline=True), "table") if has_baseline else None
-    found = {key: list(dict.fromkeys(setting[key] for setting in settings)) for key in settings[0]}
-    varied = [key for key in found if len(found[key]) > 1] or list(found)[:1]
-    rows = [{varied[0]: value} for value in found[varied[0]]]
+    varied = [key for key in parameters if len(parameters[key]) > 1] or list(parameters)[:1]
+    rows = [{varied[0]: value} for value in parameters[varied[0]]]
     columns = [
         dict(zip(varied[1:], values, strict=True))
-        for values in product(*(found[key] for key in varied[1:]))
+        for values in product(*(parameters[key] for key in varied[1:]))
     ]
     if len(rows) * len(columns) > len(settings):
-        rows, columns = [{key: setting[key] for key in varied} for setting in settings], [{}]
+        rows = [{key: setting[key] for key in varied if key in setting} for setting in settings]
+        columns = [{}]
     return Layout(
         f"{name}: {title}",
         [value_part(values) for values in rows],

@@ -138,7 +138,7 @@ def test_any_other_sweep_gets_its_parameters_as_rows_and_columns(tmp_path):
     writer = SweepWriter(tmp_path / "s", "mine", grid)
     (tmp_path / "s" / "sweep.yaml").write_text("metric: {name: test/accuracy, goal: maximize}\n")
     write_run(writer.cell({}, 0, baseline=True), accuracy(0.5))
-    for n, rate in enumerate(grid["model.optimizer.lr"]):
+    for n, rate in reversed(list(enumerate(grid["model.optimizer.lr"]))):  # extended later, say
         for m, head in enumerate(grid["model.head"]):
             values = {"model.optimizer.lr": rate, "model.head": head, "fixed": "x"}
             cell = writer.cell({**values, "data.batch.documents": 8}, 0)
@@ -147,6 +147,8 @@ def test_any_other_sweep_gets_its_parameters_as_rows_and_columns(tmp_path):
     text, rows = made("mine", tmp_path / "s")
     heads = ["[1, 2]", "small"]
     assert rows[0][2:] == [f"{head}, documents = {n}" for head in heads for n in (8, 16)]
+    names = [row[0] for row in rows[2:] if row[0]]
+    assert names == ["baseline (for all)", "lr = 0.1", "lr = 0.01"]
     assert block(rows, "baseline (for all)")["score"] == ["0.5000", "-", "-", "-"]
     second = block(rows, "lr = 0.01")
     assert second["score"] == ["0.7000", "not run", "0.7100", "not run"]
