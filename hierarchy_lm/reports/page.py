@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from hierarchy_lm.reports.charts import Chart, Entry, inline
+from hierarchy_lm.reports.charts import WIDTH, Chart, Entry, inline
 
 
 @dataclass(frozen=True)
@@ -130,8 +130,9 @@ def _html_charts(section: Section) -> str:
 
 def _html_chart(chart: Chart, legend: bool) -> str:
     heading = f"<figcaption>{escape(chart.title)}</figcaption>" if chart.heading else ""
+    scroll = ' tabindex="0"' if chart.width > WIDTH else ""
     below = _html_legend(chart.legend) if legend else ""
-    return f'<figure>{heading}<div class="drawing">{inline(chart)}</div>{below}</figure>'
+    return f'<figure>{heading}<div class="drawing"{scroll}>{inline(chart)}</div>{below}</figure>'
 
 
 def _html_legend(legend: Sequence[Entry]) -> str:

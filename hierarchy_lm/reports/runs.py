@@ -38,8 +38,8 @@ def run_sections(runs: Sequence[Run]) -> list[Section]:
         overview(runs),
         *([Section("What this report cannot say", notes=missing)] if missing else []),
         scores(runs),
+        *levels(runs, looks),
         *comparison(runs),
         *curves(runs, looks),
-        *levels(runs, looks),
         *mistaken,
     ]

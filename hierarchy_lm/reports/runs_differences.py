@@ -1,6 +1,6 @@
 """In which settings runs differ."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from hierarchy_lm.reports.page import Table
 from hierarchy_lm.reports.runs_data import Run, flat
@@ -20,14 +20,26 @@ def differences(runs: Sequence[Run]) -> dict[str, list[str]]:
 
 
 def difference_table(runs: Sequence[Run]) -> Table:
-    """Runs and settings, the more numerous of them as rows."""
-    found = differences(runs)
+    """The settings that differ, each run's value of them."""
+    found = {name: [clip(v, MOST_VALUE) for v in row] for name, row in differences(runs).items()}
+    return runs_table("Settings that differ", "setting", runs, found)
+
+
+def runs_table(
+    caption: str, what: str, runs: Sequence[Run], told: Mapping[str, Sequence[str]], mark: str = ""
+) -> Table:
+    """Runs and what is told of each, the more numerous of the two as rows.
+
+    Args:
+        caption: Of the table.
+        what: What ``told`` holds, in one word.
+        runs: The runs.
+        told: One text for each run.
+        mark: ``#`` before the headings of numbers.
+    """
     labels = [run.label for run in runs]
-    if len(found) >= len(runs):
-        rows = [[name, *(clip(v, MOST_VALUE) for v in row)] for name, row in found.items()]
-        return Table("Settings that differ", ["setting", *labels], rows)
-    rows = [
-        [label, *(clip(row[place], MOST_VALUE) for row in found.values())]
-        for place, label in enumerate(labels)
-    ]
-    return Table("Settings that differ", ["run", *found], rows if found else [])
+    if len(told) >= len(runs):
+        rows = [[name, *cells] for name, cells in told.items()]
+        return Table(caption, [what, *(f"{mark}{label}" for label in labels)], rows)
+    rows = [[label, *cells] for label, *cells in zip(labels, *told.values(), strict=True)]
+    return Table(caption, ["run", *(f"{mark}{name}" for name in told)], rows if told else [])

@@ -1,6 +1,7 @@
 """What a tested run got wrong, from the rows that its test kept (``test_items``)."""
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,7 @@ def node_items(run: Run) -> NodeItems | str:
     file = Path(str(dataset), "hierarchy.parquet")
     if not file.is_file():
         return f"{file} is gone"
-    tree = Hierarchy.from_parquet(file)
+    tree = _tree(file)
     if recorded.get("hierarchy", tree.fingerprint) != tree.fingerprint:
         return f"{file} has changed since"
     nodes = _nodes(run, tree, items.outcomes)
@@ -81,6 +82,12 @@ def node_items(run: Run) -> NodeItems | str:
         for found in (items.outcomes.gold, items.outcomes.predicted)
     ]
     return NodeItems(tree, items.ids, *pairs)
+
+
+@cache
+def _tree(file: Path) -> Hierarchy:
+    # That of a sweep's runs is the same.
+    return Hierarchy.from_parquet(file)
 
 
 def _nodes(run: Run, tree: Hierarchy, outcomes: Outcomes) -> Ints | None:

@@ -9,7 +9,7 @@ from hierarchy_lm.reports.chart_lines import line_chart, points_per_curve
 from hierarchy_lm.reports.charts import Chart, ids, legend_of, line_entry
 from hierarchy_lm.reports.page import Section, Table
 from hierarchy_lm.reports.runs_data import LAST_LOGGED, RECORD, Run
-from hierarchy_lm.reports.runs_differences import PLACES, difference_table
+from hierarchy_lm.reports.runs_differences import PLACES, difference_table, runs_table
 from hierarchy_lm.reports.texts import MISSING, clip, count, duration, figure, listed
 
 LEVEL = re.compile(r"(?P<split>val|test)/micro_f1_L(?P<level>\d+)")
@@ -85,15 +85,14 @@ def scores(runs: Sequence[Run]) -> Section:
     """Final metrics without those of single levels."""
     ordered = main_metrics(runs)
     shown = ordered[:MOST_SCORES]
-    rows = [[run.label, *(figure(run.metrics.get(name)) for name in shown)] for run in runs]
+    told = {name: [figure(run.metrics.get(name)) for run in runs] for name in shown}
     sources = dict.fromkeys(run.source for run in runs if run.metrics)
     text = [f"Metrics from {', '.join(sources)}."] if set(sources) - {RECORD} else []
     if len(ordered) > MOST_SCORES:
         text.append(f"The first {MOST_SCORES} of {len(ordered)} metrics.")
     if not ordered:
         return Section("Scores", ["No run has logged any metric of validation or test."])
-    columns = ["run", *(f"#{name}" for name in shown)]
-    table = Table("Final metrics", columns, rows)
+    table = runs_table("Final metrics", "metric", runs, told, "#")
     return Section("Scores", text, table=table, folded=is_long(runs))
 
 
@@ -137,8 +136,8 @@ def curves(runs: Sequence[Run], looks: Mapping[str, int]) -> list[Section]:
 
 
 def _curves(title: str, runs: Sequence[Run], looks: Mapping[str, int]) -> list[Chart]:
-    names = {name for run in runs for name in run.curves if not OF_LEVEL.search(name)}
-    shown = sorted((n for n in names if not n.startswith("test/")), key=_curve_rank)
+    curves = {name: c for run in runs for name, c in run.curves.items() if len(c.values) > 1}
+    shown = sorted((name for name in curves if not OF_LEVEL.search(name)), key=_curve_rank)
     legend = legend_of(looks, line_entry)
     return [
         line_chart(
@@ -157,6 +156,7 @@ def _curve_text(runs: Sequence[Run]) -> str:
     text = (
         "Values as logged, nothing smoothed; linear axes; that of the values need not begin at 0."
     )
+    text += " What was logged once has no curve."
     if longest <= most:
         return text
     return (
