@@ -12,11 +12,13 @@ from hierarchy_lm.backbones.sources import weights_source
 from hierarchy_lm.callbacks import PredictionWriter
 from hierarchy_lm.dataset import read_dataset, write_json
 from hierarchy_lm.errors import UserError
+from hierarchy_lm.run_record import RUN_RECORD
 from hierarchy_lm.runs import CONFIG, run_folder
 
 INFO = "embeddings.json"
 TREE = "hierarchy.parquet"
-OWN = re.compile(rf"{CONFIG}|{INFO}|{TREE}|part-\d+\.(parquet|tmp)")
+RECORDS = (CONFIG, RUN_RECORD)
+OWN = re.compile(rf"{'|'.join(RECORDS)}|{INFO}|{TREE}|part-\d+\.(parquet|tmp)")
 
 
 class EmbeddingWriter(PredictionWriter):
@@ -66,7 +68,7 @@ def check_output(folder: Path) -> None:
 def _clear(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.iterdir():
-        if OWN.fullmatch(path.name) and path.name != CONFIG:  # that of this run already
+        if OWN.fullmatch(path.name) and path.name not in RECORDS:  # of this run already
             path.unlink()
 
 

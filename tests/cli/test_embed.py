@@ -99,7 +99,8 @@ def test_folder_says_what_it_holds(folders, encoder, catalogue):
     assert (info["split"], info["size"], info["dimensions"]) == ("all", 600, 32)
     assert len(info["tokenizer"]) == 64
     names = {path.name for path in folders["cls"].iterdir()}
-    assert names == {"config.yaml", "embeddings.json", "hierarchy.parquet", "part-00000.parquet"}
+    records = {"config.yaml", "run.json"}
+    assert names == {*records, "embeddings.json", "hierarchy.parquet", "part-00000.parquet"}
 
 
 def test_report_of_two_encoders(hlm, folders, tmp_path):
