@@ -79,6 +79,15 @@ def test_every_labelled_row_once_per_epoch(fitted, catalogue):
     assert sorted(both) == labelled
 
 
+def test_the_record_counts_the_tokens_of_all_ranks(fitted):
+    one, two = (
+        json.loads((fitted[ranks] / "version_0" / "run.json").read_text()) for ranks in RANKS
+    )
+    assert one["tokens"] == two["tokens"] > 0
+    assert (one["hardware"]["ranks"], two["hardware"]["ranks"]) == (1, 2)
+    assert two["state"] == "finished"
+
+
 def test_gradient_of_two_ranks_is_that_of_one(fitted):
     one, two = seen(fitted[1], 0)["gradients"], seen(fitted[2], 0)["gradients"]
     assert one.keys() == two.keys()
