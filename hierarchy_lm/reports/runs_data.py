@@ -129,7 +129,7 @@ def read_run(folder: Path, label: str, group: str | None = None) -> Run:
     Raises:
         UserError: If a file is damaged.
     """
-    record = _read_json(folder / RECORD) if (folder / RECORD).is_file() else {}
+    record = _read_record(folder / RECORD) if (folder / RECORD).is_file() else {}
     curves = read_curves(folder / CURVES)
     config = record.get("config") or _read_config(folder / CONFIG)
     metrics, source = _metrics(folder, record, curves)
@@ -169,13 +169,14 @@ def read_curves(file: Path) -> dict[str, Curve]:
         return {}
     points: dict[str, list[tuple[int, float]]] = {}
     try:
-        with file.open(encoding="utf-8", newline="") as lines:
-            for row in csv.DictReader(lines):
-                step = int(row.pop("step"))
-                row.pop("epoch", None)
-                for name, text in row.items():
-                    if text:
-                        points.setdefault(name, []).append((step, float(text)))
+        content = file.read_text(encoding="utf-8")
+        whole = content[: content.rfind("\n") + 1]  # a running or killed run's last line may not be
+        for row in csv.DictReader(whole.splitlines()):
+            step = int(row.pop("step"))
+            row.pop("epoch", None)
+            for name, text in row.items():
+                if text:
+                    points.setdefault(name, []).append((step, float(text)))
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise UserError(f"{file}: cannot read it ({error}); is it CSVLogger's?") from error
     return {name: _curve(found) for name, found in points.items()}
@@ -185,6 +186,14 @@ def _curve(points: list[tuple[int, float]]) -> Curve:
     finite = sorted((point for point in points if math.isfinite(point[1])), key=lambda p: p[0])
     steps, values = [step for step, _ in finite], [value for _, value in finite]
     return Curve(np.array(steps, np.int64), np.array(values, float), len(points) - len(finite))
+
+
+def _read_record(file: Path) -> dict[str, Any]:
+    record = _read_json(file)
+    for key in ("config", "metrics", "dataset", "parameters", "git"):
+        if not isinstance(record.get(key) or {}, Mapping):
+            raise UserError(f"{file}: '{key}' is no JSON object; run it again")
+    return record
 
 
 def _read_json(file: Path) -> dict[str, Any]:

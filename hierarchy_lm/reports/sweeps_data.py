@@ -118,14 +118,14 @@ def read_sweep(folder: Path) -> Sweep:
         UserError: If a file is damaged.
     """
     planned = read_cells(folder)
-    swept = {name: list(map(_text, values)) for name, values in swept_values(planned).items()}
+    try:
+        swept = {name: list(map(_text, values)) for name, values in swept_values(planned).items()}
+        title = json.loads((folder / SWEEP).read_text(encoding="utf-8"))["name"]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{folder / SWEEP}: damaged ({error!r}); run the sweep again") from error
     names = short_names(list(swept))
     shown = {name: short_values(values) for name, values in swept.items()}
-    try:
-        title = json.loads((folder / SWEEP).read_text(encoding="utf-8"))["name"]
-        cells = [_cell(folder, cell, names, shown) for cell in planned]
-    except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
-        raise UserError(f"{folder / SWEEP}: damaged ({error!r}); run the sweep again") from error
+    cells = [_cell(folder, cell, names, shown) for cell in planned]
     parameters = {names[name]: list(dict.fromkeys(shown[name].values())) for name in swept}
     return Sweep(str(title), parameters, cells, _metric(folder / FILE))
 
@@ -137,8 +137,10 @@ def _cell(
     words = ", ".join(f"{names[name]}={value}" for name, value in values.items())
     group = BASELINE if cell.baseline else words or "all"
     place = folder / cell.folder
-    run = newest_finished(place)
-    own = read_record(place / CELL)
+    try:
+        run, own = newest_finished(place), read_record(place / CELL)
+    except ValueError as error:
+        raise UserError(f"{place}: {CELL} or a run.json is damaged ({error})") from error
     return Cell(
         tuple(values.values()),
         group,

@@ -105,6 +105,14 @@ def test_runs_older_than_run_json_are_read_from_what_there_is(run, tmp_path, rep
     assert "the last logged ones stand in: logged." in parts["What this report cannot say"]
 
 
+def test_a_line_that_is_still_being_written_is_left_out(run, tmp_path, reported, cells):
+    folder = run("a/version_0", record=False, rows=[{"step": 9, "val/micro_f1": 0.25}])
+    with (folder / "metrics.csv").open("a") as file:
+        file.write("19,0.8")  # of 0.8125
+    parts, _ = reported(tmp_path / "out", folder)
+    assert cells(parts["Scores"])["val/micro\\_f1"] == ["0.2500"]
+
+
 def test_runs_that_did_not_finish_are_named(run, tmp_path, reported):
     folders = [
         run("bad/version_0", state="failed", error="out of <memory>"),
@@ -221,6 +229,7 @@ def test_folders_that_do_not_go_together_are_refused(run, tmp_path, refused):
     [
         ("run.json", "{"),
         ("run.json", "[]"),
+        ("run.json", '{"metrics": 3}'),
         ("metrics.csv", "epoch,step,train/loss\n0,x,1\n"),
         ("metrics.csv", "loss\n1\n"),
         ("test_items/part-00000.parquet", "no parquet"),

@@ -195,6 +195,13 @@ def test_a_damaged_sweep_is_named(sweep, capsys, content):
     assert message.count("\n") == 1
 
 
+@pytest.mark.parametrize("file", ["cell.json", "version_0/run.json"])
+def test_a_damaged_cell_is_named(sweep, refused, file):
+    folder = sweep({"lr": [1]}, [((1,), 0, score(0.5))])
+    (folder / "runs" / "000" / file).write_text("{")
+    assert "runs/000: cell.json or a run.json is damaged" in refused(folder)
+
+
 def test_a_sweep_and_a_run_are_not_reported_together(sweep, run, capsys):
     folder = sweep({"lr": [1]}, [((1,), 0, score(0.5))])
     assert main(["report", str(folder), str(run("a/version_0"))]) == 2
