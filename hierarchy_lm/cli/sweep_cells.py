@@ -57,9 +57,10 @@ class CellRun:
         """
         before = read_record(self.root / CELL).get("identity", self.identity)
         if before != self.identity:
-            what = "dataset" if before["dataset"] != self.fingerprint else "options"
+            same_data = before["dataset"] == self.fingerprint
+            what = "with other options" if same_data else "on another dataset"
             raise UserError(
-                f"{self.root}: was run with other {what}; name another --output, or remove the "
+                f"{self.root}: was run {what}; name another --output, or remove the "
                 "folder to run it again"
             )
 

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from hierarchy_lm.cli.stages import worker_devices
 from hierarchy_lm.cli.workers import Job, run_jobs
 
 
@@ -93,3 +94,16 @@ def test_a_fault_of_the_report_is_not_lost(tmp_path):
     with pytest.raises(OSError, match="disk full"):
         run_jobs([job(tmp_path, str(n), "--version") for n in range(3)], ["", ""], report)
     assert not multiprocessing.active_children()
+
+
+def test_gpus_are_dealt_out_in_turn(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert worker_devices(None) == ["0", "1"]
+    assert worker_devices(3) == ["0", "1", "0"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    assert worker_devices(None) == ["4", "7"]
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert worker_devices(None) == [""]
+    assert worker_devices(2) == ["", ""]
