@@ -40,7 +40,7 @@ def sweep(
     wandb: bool = False,
     extra: Sequence[str] = (),
 ) -> int:
-    """Run every setting of a W&B sweep file on this machine.
+    """Run every setting of a W&B sweep file on this machine; behind --: arguments of every run.
 
     All command lines are checked before the first run starts. Finished runs are skipped, an
     interrupted one goes on from its last checkpoint, and one that fails is recorded while the
