@@ -3,8 +3,8 @@
 import json
 import os
 import signal
+import subprocess
 import time
-from contextlib import suppress
 
 import pytest
 import torch
@@ -234,6 +234,11 @@ def wait_for(condition, seconds=250):
         time.sleep(0.02)
 
 
+def children(pid):
+    command = ["ps", "-o", "pid=", "--ppid", str(pid)]
+    return [int(line) for line in subprocess.check_output(command, text=True).split()]
+
+
 def weights(tmp_path):
     (file,) = tmp_path.glob("encoders/*/encoder/model.safetensors")
     return load_file(file)
@@ -268,13 +273,17 @@ def test_a_killed_pre_training_goes_on_and_nobody_trains_beside_it(catalogue, tm
     (tmp_path / "encoders").rename(tmp_path / "elsewhere_too")
 
     process = started()
+    (training,) = children(process.pid)
+    os.kill(training, signal.SIGSTOP)
     os.kill(process.pid, signal.SIGKILL)  # the command alone: its training lives on
     follower = hlm_process(*command(catalogue, tmp_path / "runs", "--finetune", QP))
+    for line in follower.stdout:
+        if "another process trains it; waiting" in line:
+            break
+    os.kill(training, signal.SIGCONT)
     out, _ = follower.communicate(timeout=600)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
     assert follower.returncode == 0, out
-    assert "another process trains it; waiting" in out
     found = weights(tmp_path)
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
