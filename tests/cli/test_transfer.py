@@ -1,10 +1,6 @@
 """`hlm transfer`: its stages against the same by hand, what is kept, what is refused."""
 
 import json
-import os
-import signal
-import subprocess
-import time
 
 import pytest
 import torch
@@ -14,7 +10,7 @@ from safetensors.torch import load_file
 from hierarchy_lm.cli import main, transfer_encoders
 from hierarchy_lm.cli.transfer import parse_transfer
 
-from .conftest import EXPERIMENTS, TINY, hlm_process
+from .conftest import EXPERIMENTS, TINY
 
 MLM, SST = EXPERIMENTS / "mlm.yaml", EXPERIMENTS / "sst.yaml"
 PC, QP = EXPERIMENTS / "finetune_pc.yaml", EXPERIMENTS / "finetune_qp.yaml"
@@ -211,101 +207,3 @@ def test_help_names_the_stages(hlm):
     assert status == 0
     for option in ("--mlm", "--pretrain", "--finetune", "--encoders", "--pretrain_seed"):
         assert option in out
-
-
-# --- Processes that are killed, or want the same encoder at once.
-
-LONG = [
-    *("--pretrain", SST, "--finetune", PC, *TINY, "--finetune.trainer.limit_train_batches=2"),
-    *("--finetune.trainer.limit_val_batches=2", "--pretrain.trainer.max_epochs=4"),
-]
-
-
-def command(catalogue, root, *options):
-    place = f"--trainer.default_root_dir={root}"
-    argv = ["transfer", *LONG, f"--data.dataset={catalogue}", place, "--encoders=encoders"]
-    return [*argv, *options]
-
-
-def wait_for(condition, seconds=250):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "nothing happened in time"
-        time.sleep(0.02)
-
-
-def children(pid):
-    command = ["ps", "-o", "pid=", "--ppid", str(pid)]
-    return [int(line) for line in subprocess.check_output(command, text=True).split()]
-
-
-def weights(tmp_path):
-    (file,) = tmp_path.glob("encoders/*/encoder/model.safetensors")
-    return load_file(file)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_a_killed_pre_training_goes_on_and_nobody_trains_beside_it(catalogue, tmp_path):
-    def started():
-        process = hlm_process(*command(catalogue, tmp_path / "runs"))
-        wait_for(lambda: list(tmp_path.glob("encoders/*/*/checkpoints/last.ckpt")))
-        return process
-
-    process = hlm_process(*command(catalogue, tmp_path / "expected"))
-    out, _ = process.communicate(timeout=600)
-    assert process.returncode == 0, out
-    expected = weights(tmp_path)
-    (tmp_path / "encoders").rename(tmp_path / "elsewhere")
-
-    process = started()
-    os.killpg(process.pid, signal.SIGKILL)  # the command and the training
-    process.communicate()
-    assert not list(tmp_path.glob("encoders/*/encoder"))
-    process = hlm_process(*command(catalogue, tmp_path / "runs"))
-    out, _ = process.communicate(timeout=600)
-    assert process.returncode == 0, out
-    assert "waiting" not in out
-    assert len(list(tmp_path.glob("encoders/*/version_*"))) == 2
-    found = weights(tmp_path)
-    assert found.keys() == expected.keys()
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
-    (tmp_path / "encoders").rename(tmp_path / "elsewhere_too")
-
-    process = started()
-    (training,) = children(process.pid)
-    os.kill(training, signal.SIGSTOP)
-    os.kill(process.pid, signal.SIGKILL)  # the command alone: its training lives on
-    follower = hlm_process(*command(catalogue, tmp_path / "runs", "--finetune", QP))
-    for line in follower.stdout:
-        if "another process trains it; waiting" in line:
-            break
-    os.kill(training, signal.SIGCONT)
-    out, _ = follower.communicate(timeout=600)
-    process.communicate()
-    assert follower.returncode == 0, out
-    found = weights(tmp_path)
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_two_at_once_train_one_encoder_and_sigterm_ends_all_processes(catalogue, tmp_path):
-    processes = [
-        hlm_process(*command(catalogue, tmp_path / name, "--finetune", experiment))
-        for name, experiment in (("pc", PC), ("qp", QP))
-    ]
-    for process in processes:
-        out, _ = process.communicate(timeout=600)
-        assert process.returncode == 0, out
-    assert len(list(tmp_path.glob("encoders/*/version_*"))) == 1
-    starts = {start_of(tmp_path / name / "version_0") for name in ("pc", "qp")}
-    assert len(starts) == 1
-
-    process = hlm_process(*command(catalogue, tmp_path / "runs", "--seed_everything=1"))
-    wait_for(lambda: len(list(tmp_path.glob("encoders/*/*/checkpoints/last.ckpt"))) == 1)
-    os.kill(process.pid, signal.SIGTERM)
-    process.communicate(timeout=120)
-    assert process.returncode == 143
-    with pytest.raises(ProcessLookupError):
-        os.killpg(process.pid, 0)
