@@ -23,12 +23,13 @@ class BatchOptions:
     Attributes:
         tokens: Most tokens, padding included.
         documents: Most documents.
-        seed: Seed of the shuffle; the order depends on it and on the epoch alone.
+        seed: Seed of the shuffle, on which with the epoch the order depends; by default that of the
+            run (``seed_everything``), or 0 without the command line.
     """
 
     tokens: int = 4096
     documents: int = 256
-    seed: int = 0
+    seed: int | None = None
 
     def __post_init__(self) -> None:
         if self.tokens < 1 or self.documents < 1:
@@ -84,7 +85,7 @@ class BatchPlan:
 
     def epoch(self, number: int) -> Iterator[NDArray[np.int64]]:
         """Global batches of an epoch, shuffled."""
-        random = np.random.default_rng([self.options.seed, number])
+        random = np.random.default_rng([self.options.seed or 0, number])
         shuffled = random.permutation(len(self._buckets))
         order = shuffled[np.argsort(self._buckets[shuffled], kind="stable")]
         for batch in random.permutation(len(self)):

@@ -126,7 +126,7 @@ class ClassifierDataModule(TokenDataModule):
             [self.hierarchy.names[node] for node in self.nodes],
             *store.labels(rows),
             self.augmentation,
-            self.sampling.seed,
+            self.sampling.seed or 0,
             folder / "train-00000.parquet",
         )
         if len(originals) == 0:

@@ -15,12 +15,13 @@ class SamplingOptions:
         per_leaf: Most items of a leaf, drawn without replacement; None takes all. The paper draws
             hundreds for a department classifier, thousands for a leaf classifier.
         oversample: Repeat the items of smaller leaves until they are ``per_leaf`` too.
-        seed: Seed of the draw (and of the augmentation).
+        seed: Seed of the draw (and of the augmentation); by default that of the run
+            (``seed_everything``), or 0 without the command line.
     """
 
     per_leaf: int | None = None
     oversample: bool = False
-    seed: int = 0
+    seed: int | None = None
 
     def __post_init__(self) -> None:
         if self.per_leaf is not None and self.per_leaf < 1:
@@ -56,7 +57,7 @@ def draw(items: NDArray[np.int64], leaves: NDArray[np.int64], options: SamplingO
     if len(items) == 0:
         nothing = np.empty(0, dtype=np.int64)
         return Draw(nothing, nothing, nothing, nothing)
-    lottery = np.random.default_rng(options.seed).permutation(int(items.max()) + 1)
+    lottery = np.random.default_rng(options.seed or 0).permutation(int(items.max()) + 1)
     order = np.lexsort((lottery[items], leaves))
     present, first, available = np.unique(leaves[order], return_index=True, return_counts=True)
     wanted = np.full(len(present), options.per_leaf) if options.per_leaf else available

@@ -18,7 +18,11 @@ REQUIREMENTS = [
     *PROJECT["dependencies"],
     *(line for extra in PROJECT["optional-dependencies"].values() for line in extra),
 ]
-TARGETS = ["help", "setup", "demo", "test", "test-slow", "lint", "type", "bench", "docker"]
+TARGETS = [
+    *("help", "setup", "demo", "ablation-%", "tables"),
+    *("test", "test-slow", "lint", "type", "bench", "docker"),
+]
+GRIDS = {f"ablation-{file.stem}" for file in (ROOT / "experiments/ablations").glob("*.yaml")}
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
@@ -72,4 +76,4 @@ def test_links_and_make_targets_named_in_a_page_exist(page):
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
     assert [link for link in links if not (page.parent / link).exists()] == []
     named = set(re.findall(r"`make ((?:[a-z-]+ ?)+)`", text))
-    assert {target for names in named for target in names.split()} <= set(TARGETS)
+    assert {target for names in named for target in names.split()} <= {*TARGETS, *GRIDS}

@@ -100,7 +100,7 @@ def train(run: Run, output: Path) -> dict[str, float]:
         *("fit-cascade", "--dataset", dataset, "--output", cascade, "--evaluate", "false"),
         *("--department", folder / "department.yaml", "--leaf", folder / "leaf.yaml"),
         *("--leaf_from_department", str(strategy.backbone != "dnn").lower()),
-        *("--", f"--seed_everything={run.seed}", f"--data.batch.seed={run.seed}"),
+        *("--", f"--seed_everything={run.seed}"),
     )
     hlm(
         *("test", "--model", "Cascade", "--model.cascade", cascade, "--data", "CascadeDataModule"),

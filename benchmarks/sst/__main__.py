@@ -89,7 +89,7 @@ def finetune(run: Run, options: argparse.Namespace) -> None:
         *("fit", "--config", HERE / "finetune.yaml", *_bracketed(options.finetune)),
         *("--model.backbone.pretrained", pretrain(run.method, options)),
         *("--data.dataset", dataset, "--data.task", task.name),
-        *("--seed_everything", run.seed, "--data.batch.seed", run.seed),
+        *("--seed_everything", run.seed),
         *("--trainer.default_root_dir", folder, *_quietly()),
     )
     first = folder / "version_0"

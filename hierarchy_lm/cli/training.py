@@ -7,6 +7,7 @@ from pkgutil import resolve_name
 from typing import Any
 
 import torch
+from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -119,6 +120,7 @@ class HierarchyCLI(LightningCLI):
             add_wandb_logger(config.trainer)
         settle_loggers(config.trainer, root)
         data = config.data.init_args
+        _seed_data(data, config.seed_everything)
         dataset = find_dataset(data.dataset)
         self.save_config_kwargs["dataset"] = {
             "path": str(dataset),
@@ -183,6 +185,15 @@ def parse_fit(argv: list[str]) -> Any:  # noqa: ANN401  (a namespace of options)
         UserError: If it is wrong.
     """
     return _run(_Parsed, argv).config.fit
+
+
+def _seed_data(data: Namespace, seed: int | bool | None) -> None:
+    """Shuffle and resampling follow the run's seed unless they have one of their own."""
+    if isinstance(seed, bool) or seed is None:
+        return
+    for options in (data.get("batch"), data.get("sampling")):
+        if options is not None and options.seed is None:
+            options.seed = seed
 
 
 def _hierarchy_file(dataset: str) -> str:

@@ -48,6 +48,13 @@ def test_config_beside_the_checkpoints_is_resolved_and_in_the_logger(fit, tmp_pa
         assert config["trainer"]["gradient_clip_val"] == 1.0  # from the packaged defaults
 
 
+def test_the_order_of_the_batches_follows_the_seed_unless_it_has_its_own(fit, tmp_path):
+    for number, own in enumerate([[], ["--data.batch.seed=1"]]):
+        fit("--trainer.default_root_dir=runs", "--seed_everything=3", *own)
+        config = read_yaml(tmp_path / "runs" / f"version_{number}" / "config.yaml")
+        assert config["data"]["init_args"]["batch"]["seed"] == (1 if own else 3)
+
+
 def test_flags_win_over_a_checkpoint(fit, tmp_path):
     fit("--trainer.default_root_dir=runs", "--model.optimizer.lr=0.001")
     status, _, err = fit(
