@@ -18,7 +18,7 @@ demo: .venv/.dev ## Sample data, SST pre-training, export, fine-tuning with and 
 	bash scripts/demo.sh
 
 ablation-%: experiments/ablations/%.yaml .venv/.dev ## Run a grid of the papers, or what is left of it, and print its table (SCALE, DATA, SEEDS, JOBS, OUT)
-	$(BIN)/hlm sweep $< --output $(OUT)/$* $(if $(JOBS),--jobs $(JOBS)) $(if $(SEEDS),--seeds $(SEEDS)) -- $(LAYERS); \
+	@$(BIN)/hlm sweep $< --output $(OUT)/$* $(if $(JOBS),--jobs $(JOBS)) $(if $(SEEDS),--seeds $(SEEDS)) -- $(LAYERS); \
 	status=$$?; test $$status -gt 1 || $(BIN)/hlm table $* $(OUT)/$* --output $(OUT)/tables || status=$$?; exit $$status
 
 tables: .venv/.dev ## Print the tables of all grids that have results

@@ -42,7 +42,8 @@ def run_command(name: str, argv: list[str]) -> int:
         Exit status.
     """
     function = _function(name)
-    parser = CommandParser(prog=f"hlm {name}", description=(function.__doc__ or "").split("\n")[0])
+    summary = (function.__doc__ or "").split("\n")[0]
+    parser = CommandParser(prog=f"hlm {name}", description=summary, allow_abbrev=False)
     parser.add_argument("--config", action="config", help="YAML file of options.")
     lists: set[str | int] = set()
     for key, (option, count, text) in LISTS.get(name, {}).items():

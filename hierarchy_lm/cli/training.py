@@ -47,6 +47,7 @@ class HierarchyCLI(LightningCLI):
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:  # noqa: ANN401
         """A parser whose errors are one line."""
         kwargs.setdefault("dump_header", [])
+        kwargs.setdefault("allow_abbrev", False)  # a typo may be the beginning of an option
         parser = OneLineParser(**kwargs)
         parser.add_argument("--config", action="config", help="YAML file; later ones go on top.")
         return parser

@@ -188,6 +188,7 @@ def test_typo_in_a_key(hlm, tmp_path, line, mistyped, named):
         ("--model.level_weights=[1.0]", "level_weights"),
         ("--model.backbone.name=nope", "nope"),
         ("--model.node_reduction=average", "average"),
+        ("--trainer.max_epoch=2", "max_epoch"),  # the beginning of an option's name
     ],
 )
 def test_values_that_a_constructor_refuses(fit, catalogue, flag, named):
