@@ -1,13 +1,12 @@
 """The cascade folder: what `hlm fit-cascade` writes and `Cascade` reads (docs/cascade.md)."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from hierarchy_lm.dataset import write_json
+from hierarchy_lm.dataset import read_json, write_json
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.text import TextOptions
 
@@ -122,7 +121,7 @@ def read_cascade(folder: Path) -> CascadeInfo:
     Raises:
         UserError: If the folder holds none, or one of another version.
     """
-    content = _read(folder / CASCADE, "train one with `hlm fit-cascade`")
+    content = read_json(folder / CASCADE, "train one with `hlm fit-cascade`")
     version = content.get("schema_version")
     if version != SCHEMA_VERSION:
         raise UserError(
@@ -148,7 +147,7 @@ def read_calibration(folder: Path) -> Calibration | None:
     if not file.exists():
         return None
     try:
-        return Calibration(**_read(file, "calibrate again"))
+        return Calibration(**read_json(file, "calibrate again"))
     except (TypeError, ValueError) as error:
         raise UserError(f"{file}: {error}; run `hlm calibrate` again") from error
 
@@ -157,15 +156,3 @@ def calibration_fingerprint(folder: Path) -> str | None:
     """SHA-256 of ``calibration.json``, None if there is none: tells answers before and after."""
     file = folder / CALIBRATION
     return hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else None
-
-
-def _read(file: Path, remedy: str) -> dict[str, Any]:
-    if not file.is_file():
-        raise UserError(f"{file.parent}: no {file.name} there; {remedy}")
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{file}: no valid JSON ({error}); {remedy}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{file}: holds no JSON object; {remedy}")
-    return content

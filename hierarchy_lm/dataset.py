@@ -102,12 +102,36 @@ class DatasetInfo:
     schema_version: int = SCHEMA_VERSION
 
 
+MAKE = "make it with `hlm prepare` or `hlm sample`"
+
+
 def write_json(path: Path, value: object) -> None:
     """Write ``value`` (a dataclass or plain data) so that the file is whole or absent."""
     plain = asdict(value) if hasattr(value, "__dataclass_fields__") else value  # type: ignore[call-overload]
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(json.dumps(plain, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     temporary.replace(path)
+
+
+def read_json(file: Path, remedy: str) -> dict[str, Any]:
+    """Read a file of :func:`write_json` that holds an object.
+
+    Args:
+        file: The file.
+        remedy: What to do if it is missing or damaged, as the end of a sentence.
+
+    Raises:
+        UserError: If it is.
+    """
+    if not file.is_file():
+        raise UserError(f"{file.parent}: no {file.name} there; {remedy}")
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: no valid JSON ({error}); {remedy}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{file}: holds no JSON object; {remedy}")
+    return content
 
 
 def read_task(path: Path) -> TaskInfo:
@@ -117,7 +141,7 @@ def read_task(path: Path) -> TaskInfo:
         UserError: If the folder holds no readable ``task.json``.
     """
     file = path / "task.json"
-    task = _build(TaskInfo, file, _read(file))
+    task = _build(TaskInfo, file, read_json(file, MAKE))
     if task.kind not in get_args(TaskKind):
         raise UserError(f"{file}: kind '{task.kind}' is none of {', '.join(get_args(TaskKind))}")
     if not isinstance(task.labels, list) or not all(isinstance(name, str) for name in task.labels):
@@ -134,7 +158,7 @@ def read_dataset(path: Path) -> DatasetInfo:
         UserError: If the folder is no dataset folder or of another schema version.
     """
     file = path / "dataset.json"
-    content = _read(file)
+    content = read_json(file, MAKE)
     # Before anything else is looked at: another version may have other keys.
     version = content.get("schema_version", SCHEMA_VERSION)
     if version != SCHEMA_VERSION:
@@ -146,20 +170,6 @@ def read_dataset(path: Path) -> DatasetInfo:
 
 
 _Info = TypeVar("_Info", TaskInfo, DatasetInfo)
-
-
-def _read(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        raise UserError(
-            f"{file.parent}: no {file.name} there; make it with `hlm prepare` or `hlm sample`"
-        )
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{file}: no valid JSON ({error}); make it again") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{file}: holds no JSON object; make it again")
-    return content
 
 
 def _build(kind: type[_Info], file: Path, content: dict[str, Any]) -> _Info:

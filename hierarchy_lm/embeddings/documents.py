@@ -1,6 +1,5 @@
 """Reading what `hlm embed` wrote: whole splits, or the same sample of them for every encoder."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hierarchy_lm.dataset import read_json
 from hierarchy_lm.embeddings.writer import INFO, TREE
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.hierarchy import Hierarchy
@@ -61,7 +61,7 @@ class EmbeddingFolder:
         self.folder = folder
         if not (folder / INFO).is_file():
             raise UserError(f"{folder}: no {INFO} there; make it with `hlm embed`")
-        self.info = _read_json(folder / INFO)
+        self.info = read_json(folder / INFO, "run `hlm embed` again")
         self.hierarchy = Hierarchy.from_parquet(folder / TREE)
         self.parts = sorted(folder.glob("part-*.parquet"))
         self._check()
@@ -137,16 +137,6 @@ class EmbeddingFolder:
         for part in self.parts:
             with pq.ParquetFile(part) as file:
                 yield from file.iter_batches(BATCH_ROWS, columns=["node_ids", "embedding"])
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        if isinstance(content, dict):
-            return content
-    except (OSError, ValueError):
-        pass
-    raise UserError(f"{file}: no readable JSON object; run `hlm embed` again")
 
 
 def sample(item_ids: pa.Array, most: int | None) -> NDArray[np.int64]:

@@ -1,6 +1,5 @@
 """What a cascade folder says about one split: `hlm test` writes it, the report reads it."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from hierarchy_lm.cascade_folder import (
     read_calibration,
     read_cascade,
 )
+from hierarchy_lm.dataset import read_json
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.hierarchy import Hierarchy
 
@@ -87,7 +87,7 @@ def read_evaluation(folder: Path, split: str) -> Evaluation:
     if hierarchy.fingerprint != cascade.tree:
         raise UserError(f"{folder}: hierarchy.parquet is another tree than the cascade's")
     place = evaluation_folder(folder) / split
-    info = _read_json(place / "evaluation.json", f"run `hlm test` on the split '{split}' first")
+    info = read_json(place / "evaluation.json", f"run `hlm test` on the split '{split}' first")
     table = _read_rows(place)
     arrays = _check_rows(place, table, hierarchy)
     calibration, calibrated = read_calibration(folder), bool(info.get("calibrated", True))
@@ -142,18 +142,6 @@ def check_comparable(cascade: Evaluation, baseline: Evaluation) -> None:
         )
     if not np.array_equal(np.sort(baseline.gold), np.sort(cascade.gold)):
         raise UserError(f"{where} its items have other labels; run `hlm test` of both again")
-
-
-def _read_json(file: Path, remedy: str) -> dict[str, Any]:
-    if not file.is_file():
-        raise UserError(f"{file.parent}: no {file.name} there; {remedy}")
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file}: no valid JSON ({error}); make it again") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{file}: holds no JSON object; make it again")
-    return content
 
 
 def _read_rows(place: Path) -> pa.Table:

@@ -13,10 +13,12 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from hierarchy_lm.dataset import read_json
 from hierarchy_lm.errors import UserError
 
 RECORD, CONFIG, CURVES = "run.json", "config.yaml", "metrics.csv"
 LAST_LOGGED = "metrics.csv (the last logged)"
+REMEDY = "run it again"
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,8 @@ def _metrics(
     files = [folder / f"{stage}.json" for stage in ("fit", "validate", "test")]
     there = [file for file in files if file.is_file()]
     if there:
-        merged = {name: value for file in there for name, value in _read_json(file).items()}
+        contents = [read_json(file, REMEDY) for file in there]
+        merged = {name: value for content in contents for name, value in content.items()}
         return _numbers(merged), " and ".join(file.name for file in there)
     last = {name: float(one.values[-1]) for name, one in curves.items() if len(one.values)}
     return last, LAST_LOGGED
@@ -189,21 +192,11 @@ def _curve(points: list[tuple[int, float]]) -> Curve:
 
 
 def _read_record(file: Path) -> dict[str, Any]:
-    record = _read_json(file)
+    record = read_json(file, REMEDY)
     for key in ("config", "metrics", "dataset", "parameters", "git"):
         if not isinstance(record.get(key) or {}, Mapping):
             raise UserError(f"{file}: '{key}' is no JSON object; run it again")
     return record
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file}: no valid JSON ({error}); run it again") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{file}: holds no JSON object; run it again")
-    return content
 
 
 def _read_config(file: Path) -> dict[str, Any]:

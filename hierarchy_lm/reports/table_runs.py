@@ -1,6 +1,5 @@
 """The runs that a table is made of: those of its sweeps, or whatever runs lie in a folder."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -9,9 +8,11 @@ from typing import Any, Literal
 
 import yaml
 
+from hierarchy_lm.dataset import read_json
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.reports.table_layout import Conditions, short
 
+REMEDY = "leave its folder out"
 State = Literal["finished", "failed", "not finished", "not run"]
 STATES: dict[str, State] = {
     "finished": "finished",
@@ -147,19 +148,19 @@ def read_run(file: Path) -> Run:
     Raises:
         UserError: If it cannot be read.
     """
-    record = _read(file)
+    record = read_json(file, REMEDY)
     if record.get("state") not in STATES or "started" not in record:
         raise UserError(f"{file}: no run of this program; leave its folder out")
     return Run(file.parent, record, dict(_flat(record.get("config") or {})))
 
 
 def _name(file: Path) -> str:
-    return str(_read(file).get("name"))
+    return str(read_json(file, REMEDY).get("name"))
 
 
 def _sweep(file: Path) -> list[Trial]:
     """Its trials."""
-    content = _read(file)
+    content = read_json(file, REMEDY)
     try:
         sweep = Sweep(
             file.parent,
@@ -194,7 +195,9 @@ def _run_of(cell: Path) -> tuple[Run | None, State]:
         newest = max(runs, key=lambda run: (run.state == "finished", run.record["started"]))
         return newest, newest.state
     own = cell / "cell.json"  # a run that failed before it had a folder
-    return None, STATES.get(_read(own).get("state", ""), "not run") if own.is_file() else "not run"
+    if not own.is_file():
+        return None, "not run"
+    return None, STATES.get(read_json(own, REMEDY).get("state", ""), "not run")
 
 
 def _loose(run: Run) -> Trial:
@@ -238,13 +241,3 @@ def matches(value: str, pattern: str) -> bool:
         return float(value) == float(pattern)
     except ValueError:
         return False
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file}: cannot be read ({error}); leave its folder out") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{file}: holds no JSON object; leave its folder out")
-    return content
