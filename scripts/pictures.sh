@@ -24,7 +24,7 @@ picture() { # NAME HEIGHT ARGUMENTS of `hlm report`...
   hlm report "$@" --output "$pages/$name"
   "$browser" --headless --no-sandbox --disable-gpu --hide-scrollbars \
     --user-data-dir="$pages/profile" --force-device-scale-factor=1 \
-    --window-size="1000,$height" --screenshot="$output/report-$name.png" \
+    --window-size="1280,$height" --screenshot="$output/report-$name.png" \
     "file://$pages/$name/report.html" 2>/dev/null
   echo "$output/report-$name.png: $(stat --format %s "$output/report-$name.png") bytes"
 }

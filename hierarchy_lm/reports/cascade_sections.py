@@ -53,7 +53,7 @@ def _headline(scores: Scores, baseline: Scores | None) -> Section:
     evaluation, judgement = scores.evaluation, scores.judgement
     items, labelled = evaluation.num_items, int(judgement.labelled.sum())
     text = (
-        f"{count(items)} items of the split '{evaluation.split}' of {evaluation.dataset}, "
+        f"{count(items)} items of the split '{evaluation.split}' of {Path(evaluation.dataset).name}, "
         f"{count(labelled)} of them with a label in the column '{evaluation.label_column}'. "
         "Every accuracy, share and coverage is weighted by the items' importance; numbers of "
         "items are not."

@@ -28,7 +28,7 @@ def _encoders(all_findings: Sequence[Findings], split: str) -> Section:
     ]
     info = all_findings[0].folder.info
     text = (
-        f"{all_findings[0].size:,} documents of the split '{split}' of {info['dataset']}; figures "
+        f"{all_findings[0].size:,} documents of the split '{split}' of {Path(info['dataset']).name}; figures "
         "about neighbours, distances and the picture are of this split. Vectors are compared by "
         "their cosine."
     )
