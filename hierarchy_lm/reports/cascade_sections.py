@@ -1,5 +1,7 @@
 """The report's sections in their order."""
 
+from pathlib import Path
+
 from hierarchy_lm.reports.cascade_charts import reliability_chart
 from hierarchy_lm.reports.cascade_gaps import gaps
 from hierarchy_lm.reports.cascade_mistakes import (
@@ -52,8 +54,9 @@ def sections(scores: Scores, baseline: Scores | None) -> tuple[list[Section], st
 def _headline(scores: Scores, baseline: Scores | None) -> Section:
     evaluation, judgement = scores.evaluation, scores.judgement
     items, labelled = evaluation.num_items, int(judgement.labelled.sum())
+    name = Path(evaluation.dataset).name
     text = (
-        f"{count(items)} items of the split '{evaluation.split}' of {Path(evaluation.dataset).name}, "
+        f"{count(items)} items of the split '{evaluation.split}' of {name}, "
         f"{count(labelled)} of them with a label in the column '{evaluation.label_column}'. "
         "Every accuracy, share and coverage is weighted by the items' importance; numbers of "
         "items are not."

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 from hierarchy_lm.embeddings.probe import MOST_ITERATIONS, STRENGTHS
 from hierarchy_lm.reports.embeddings_charts import distance_chart, space_chart
@@ -27,8 +28,9 @@ def _encoders(all_findings: Sequence[Findings], split: str) -> Section:
         for one in all_findings
     ]
     info = all_findings[0].folder.info
+    name = Path(info["dataset"]).name
     text = (
-        f"{all_findings[0].size:,} documents of the split '{split}' of {Path(info['dataset']).name}; figures "
+        f"{all_findings[0].size:,} documents of the split '{split}' of {name}; figures "
         "about neighbours, distances and the picture are of this split. Vectors are compared by "
         "their cosine."
     )
