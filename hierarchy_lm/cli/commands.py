@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ActionYesNo, ArgumentParser
 
 from hierarchy_lm.cli.parsing import one_line
 from hierarchy_lm.errors import UserError
@@ -33,6 +33,11 @@ LISTS: dict[str, dict[str, tuple[str, str | None, str]]] = {
     TRAINS: {"departments": ("--departments", "+", "Train just these again, by name.")},
     "sweep": {"seeds": ("--seeds", "+", "Seeds of all settings, instead of the file's.")},
 }
+# A bool from a signature would need a value behind it.
+FLAGS = {
+    "report": {"png": "With --plots, write PNG files beside the SVG files."},
+    "sweep": {"wandb": "Log each run to W&B, in the group of the sweep."},
+}
 
 
 def run_command(name: str, argv: list[str]) -> int:
@@ -51,6 +56,9 @@ def run_command(name: str, argv: list[str]) -> int:
             parser.add_argument(option, nargs=count, default=[], help=text)
         else:
             parser.add_argument(option, nargs=count, help=text)
+        lists.add(key)
+    for key, text in FLAGS.get(name, {}).items():
+        parser.add_argument(f"--{key}", action=ActionYesNo, nargs="?", default=False, help=text)
         lists.add(key)
     argv, extra = split_at_dashes(argv)
     if name in PASS_ON:

@@ -29,7 +29,7 @@ def swept(shop, tmp_path_factory):
     """The folder of a finished sweep, its exit status and what it printed to stderr."""
     folder = tmp_path_factory.mktemp("sweeps")
     file = write_sweep(folder / "small.yaml", PARAMETERS, name="Small", project="shop")
-    argv = sweep_argv(file, folder / "out", shop, "--seeds", "4", "--wandb=true")
+    argv = sweep_argv(file, folder / "out", shop, "--seeds", "4", "--wandb")
     patch = pytest.MonkeyPatch()
     patch.chdir(folder)
     patch.setenv("WANDB_MODE", "offline")

@@ -220,7 +220,7 @@ def test_folders_that_do_not_go_together_are_refused(run, tmp_path, refused):
     assert "give it alone" in refused(folder, tmp_path / "c")
     assert "take --baseline" in refused(folder, "--baseline", tmp_path / "c")
     assert "take --metric" in refused(folder, "--metric", "val/loss")
-    assert "--png needs --plots" in refused(folder, "--png", "true")
+    assert "--png needs --plots" in refused(folder, "--png")
     assert "no cascade, run or sweep" in refused(tmp_path / "c" / "nothing")
 
 
