@@ -18,16 +18,15 @@ from torch import Tensor
 from hierarchy_lm.batches import ProductBatch
 from hierarchy_lm.dataset import write_json
 from hierarchy_lm.parts import PartWriter
-from hierarchy_lm.run_files import TOKENIZER
+from hierarchy_lm.run_files import CONFIG, RUN_RECORD, TOKENIZER
 from hierarchy_lm.run_record import (
-    RUN_RECORD,
     State,
     best_score,
     end_of,
     logged_metrics,
     new_record,
 )
-from hierarchy_lm.runs import CONFIG, run_folder
+from hierarchy_lm.runs import run_folder
 from hierarchy_lm.tracking import log_summary
 from hierarchy_lm.training import EncoderTraining
 from hierarchy_lm.vocabulary import load_vocabulary

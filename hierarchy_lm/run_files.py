@@ -8,8 +8,11 @@ import torch
 
 from hierarchy_lm.errors import UserError
 
+CONFIG = "config.yaml"
+RUN_RECORD = "run.json"
 CHECKPOINTS = "checkpoints"
 TOKENIZER = "tokenizer"
+TEST_ITEMS = "test_items"
 
 
 def checkpoint_of_run(folder: Path) -> Path:

@@ -19,7 +19,6 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from hierarchy_lm.errors import UserError
 
-RUN_RECORD = "run.json"
 PROJECT = "hierarchy-lm"
 GIT_SECONDS = 10
 

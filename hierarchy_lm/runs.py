@@ -8,7 +8,6 @@ from lightning.pytorch.loggers import CSVLogger
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.run_files import CHECKPOINTS, checkpoint_of_run
 
-CONFIG = "config.yaml"
 NAMED_CHECKPOINTS = ("last", "best")
 
 

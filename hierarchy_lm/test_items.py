@@ -11,9 +11,9 @@ from hierarchy_lm.batches import ProductBatch, SparseTargets
 from hierarchy_lm.metrics import LevelF1
 from hierarchy_lm.module import EncoderModule
 from hierarchy_lm.parts import PartWriter, list_column
+from hierarchy_lm.run_files import TEST_ITEMS
 from hierarchy_lm.runs import run_folder
 
-FOLDER = "test_items"
 SCHEMA = pa.schema(
     [
         pa.field("item_id", pa.string(), nullable=False),
@@ -42,7 +42,7 @@ class ItemWriter(Callback):
         dry = trainer.fast_dev_run  # type: ignore[attr-defined]
         if dry or not isinstance(pl_module, EncoderModule):
             return
-        folder = run_folder(trainer) / FOLDER
+        folder = run_folder(trainer) / TEST_ITEMS
         if trainer.is_global_zero:
             for part in folder.glob("part-*"):  # of more ranks, say
                 part.unlink()

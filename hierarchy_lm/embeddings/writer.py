@@ -12,8 +12,8 @@ from hierarchy_lm.backbones.sources import weights_source
 from hierarchy_lm.callbacks import PredictionWriter
 from hierarchy_lm.dataset import read_dataset, write_json
 from hierarchy_lm.errors import UserError
-from hierarchy_lm.run_record import RUN_RECORD
-from hierarchy_lm.runs import CONFIG, run_folder
+from hierarchy_lm.run_files import CONFIG, RUN_RECORD
+from hierarchy_lm.runs import run_folder
 
 INFO = "embeddings.json"
 TREE = "hierarchy.parquet"

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hierarchy_lm.errors import UserError
-from hierarchy_lm.runs import CONFIG
+from hierarchy_lm.run_files import CONFIG
 
 METRICS = {
     "test/micro_f1": "micro F1",

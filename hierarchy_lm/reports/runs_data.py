@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from hierarchy_lm.dataset import read_json
 from hierarchy_lm.errors import UserError
+from hierarchy_lm.run_files import CONFIG, RUN_RECORD
 
-RECORD, CONFIG, CURVES = "run.json", "config.yaml", "metrics.csv"
+CURVES = "metrics.csv"
 LAST_LOGGED = "metrics.csv (the last logged)"
 REMEDY = "run it again"
 
@@ -72,7 +73,7 @@ class Run:
 
 def is_run(folder: Path) -> bool:
     """Whether a folder is a run's; W&B keeps a ``config.yaml`` elsewhere, but no curves beside."""
-    if (folder / RECORD).is_file():
+    if (folder / RUN_RECORD).is_file():
         return True
     return (folder / CONFIG).is_file() and (folder / CURVES).is_file()
 
@@ -93,7 +94,7 @@ def find_runs(folders: Sequence[Path]) -> list[Run]:
 def _below(folder: Path) -> list[Path]:
     if is_run(folder):
         return [folder]
-    files = [file for name in (RECORD, CONFIG) for file in folder.glob(f"**/{name}")]
+    files = [file for name in (RUN_RECORD, CONFIG) for file in folder.glob(f"**/{name}")]
     runs = sorted({file.parent for file in files if is_run(file.parent)}, key=_natural)
     if not runs:
         raise UserError(
@@ -131,7 +132,7 @@ def read_run(folder: Path, label: str, group: str | None = None) -> Run:
     Raises:
         UserError: If a file is damaged.
     """
-    record = _read_record(folder / RECORD) if (folder / RECORD).is_file() else {}
+    record = _read_record(folder / RUN_RECORD) if (folder / RUN_RECORD).is_file() else {}
     curves = read_curves(folder / CURVES)
     config = record.get("config") or _read_config(folder / CONFIG)
     metrics, source = _metrics(folder, record, curves)
@@ -145,7 +146,7 @@ def _metrics(
     folder: Path, record: Mapping[str, Any], curves: Mapping[str, Curve]
 ) -> tuple[dict[str, float], str]:
     if record.get("metrics"):
-        return _numbers(record["metrics"]), RECORD
+        return _numbers(record["metrics"]), RUN_RECORD
     files = [folder / f"{stage}.json" for stage in ("fit", "validate", "test")]
     there = [file for file in files if file.is_file()]
     if there:

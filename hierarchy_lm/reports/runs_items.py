@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from hierarchy_lm.hierarchy import Hierarchy
 from hierarchy_lm.metrics.bootstrap import Outcomes
 from hierarchy_lm.reports.runs_data import Run, flat
-from hierarchy_lm.reports.table_items import FOLDER, read_items
+from hierarchy_lm.reports.table_items import read_items
+from hierarchy_lm.run_files import TEST_ITEMS
 
 DEPARTMENTS, LEAVES = "DepartmentClassifier", "LeafClassifier"
 EXAMPLES = 3
@@ -63,7 +64,7 @@ def node_items(run: Run) -> NodeItems | str:
     """
     items = read_items(run.folder)
     if items is None:
-        return f"no {FOLDER} (`hlm test` or test_after_fit writes them)"
+        return f"no {TEST_ITEMS} (`hlm test` or test_after_fit writes them)"
     recorded = run.record.get("dataset") or {}
     dataset = recorded.get("path") or flat(run.config).get("data.dataset")
     file = Path(str(dataset), "hierarchy.parquet")

@@ -8,9 +8,10 @@ from hierarchy_lm.reports.chart_bars import Bars, bar_chart
 from hierarchy_lm.reports.chart_lines import line_chart, points_per_curve
 from hierarchy_lm.reports.charts import Chart, ids, legend_of, line_entry
 from hierarchy_lm.reports.page import Section, Table
-from hierarchy_lm.reports.runs_data import LAST_LOGGED, RECORD, Run
+from hierarchy_lm.reports.runs_data import LAST_LOGGED, Run
 from hierarchy_lm.reports.runs_differences import PLACES, difference_table, runs_table
 from hierarchy_lm.reports.texts import MISSING, clip, count, duration, figure, listed
+from hierarchy_lm.run_files import RUN_RECORD
 
 LEVEL = re.compile(r"(?P<split>val|test)/micro_f1_L(?P<level>\d+)")
 ORDER = ("micro_f1", "macro_f1_supported", "macro_f1", "weighted_f1", "accuracy", "loss")
@@ -87,7 +88,7 @@ def scores(runs: Sequence[Run]) -> Section:
     shown = ordered[:MOST_SCORES]
     told = {name: [figure(run.metrics.get(name)) for run in runs] for name in shown}
     sources = dict.fromkeys(run.source for run in runs if run.metrics)
-    text = [f"Metrics from {', '.join(sources)}."] if set(sources) - {RECORD} else []
+    text = [f"Metrics from {', '.join(sources)}."] if set(sources) - {RUN_RECORD} else []
     if len(ordered) > MOST_SCORES:
         text.append(f"The first {MOST_SCORES} of {len(ordered)} metrics.")
     if not ordered:

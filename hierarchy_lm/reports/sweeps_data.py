@@ -8,6 +8,7 @@ from statistics import mean, stdev
 
 import yaml
 
+from hierarchy_lm.dataset import read_json
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.reports.runs_data import Run, read_run
 from hierarchy_lm.sweeps.cells import Cell as Planned
@@ -120,7 +121,7 @@ def read_sweep(folder: Path) -> Sweep:
     planned = read_cells(folder)
     try:
         swept = {name: list(map(_text, values)) for name, values in swept_values(planned).items()}
-        title = json.loads((folder / SWEEP).read_text(encoding="utf-8"))["name"]
+        title = read_json(folder / SWEEP, "run the sweep again")["name"]
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{folder / SWEEP}: damaged ({error!r}); run the sweep again") from error
     names = short_names(list(swept))
@@ -139,7 +140,7 @@ def _cell(
     place = folder / cell.folder
     try:
         run, own = newest_finished(place), read_record(place / CELL)
-    except ValueError as error:
+    except UserError as error:
         raise UserError(f"{place}: {CELL} or a run.json is damaged ({error})") from error
     return Cell(
         tuple(values.values()),

@@ -11,8 +11,7 @@ import pyarrow.parquet as pq
 
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.metrics.bootstrap import Outcomes, Pairs
-
-FOLDER = "test_items"
+from hierarchy_lm.run_files import TEST_ITEMS
 
 
 class Items(NamedTuple):
@@ -33,7 +32,7 @@ def read_items(run: Path) -> Items | None:
     Raises:
         UserError: If they cannot be read.
     """
-    parts = sorted((run / FOLDER).glob("part-*.parquet"))
+    parts = sorted((run / TEST_ITEMS).glob("part-*.parquet"))
     if not parts:
         return None
     try:
@@ -47,7 +46,9 @@ def read_items(run: Path) -> Items | None:
             level_offsets=tuple(json.loads(metadata.get(b"level_offsets", b"[]"))),
         )
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{run / FOLDER}: cannot be read ({error}); test the run again") from error
+        raise UserError(
+            f"{run / TEST_ITEMS}: cannot be read ({error}); test the run again"
+        ) from error
     return Items(table["item_id"], outcomes)
 
 

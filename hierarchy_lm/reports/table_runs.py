@@ -11,6 +11,7 @@ import yaml
 from hierarchy_lm.dataset import read_json
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.reports.table_layout import Conditions, short
+from hierarchy_lm.run_files import RUN_RECORD
 
 REMEDY = "leave its folder out"
 State = Literal["finished", "failed", "not finished", "not run"]
@@ -135,7 +136,7 @@ def find_trials(name: str, folders: Iterable[str]) -> list[Trial]:
         if sweeps and not own:
             names = ", ".join(sorted(set(sweeps.values())))
             raise UserError(f"{folder}: no sweep '{name}' there, but {names}")
-        runs = [] if sweeps else [read_run(file) for file in sorted(folder.rglob("run.json"))]
+        runs = [] if sweeps else [read_run(file) for file in sorted(folder.rglob(RUN_RECORD))]
         if not sweeps and not runs:
             raise UserError(f"{folder}: no sweep.json and no run.json there; run `hlm sweep` first")
         found += own or [_loose(run) for run in runs]
@@ -190,7 +191,7 @@ def _cell(sweep: Sweep, cell: dict[str, Any]) -> Trial:
 
 def _run_of(cell: Path) -> tuple[Run | None, State]:
     """The newest finished run of a cell, else its newest, and what became of it."""
-    runs = [read_run(file) for file in cell.rglob("run.json")]
+    runs = [read_run(file) for file in cell.rglob(RUN_RECORD)]
     if runs:
         newest = max(runs, key=lambda run: (run.state == "finished", run.record["started"]))
         return newest, newest.state

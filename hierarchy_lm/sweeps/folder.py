@@ -1,6 +1,5 @@
 """The folder of a sweep: what was planned, what is finished, results as data (docs/sweeps.md)."""
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -11,14 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import csv
 
-from hierarchy_lm.dataset import write_json
+from hierarchy_lm.dataset import read_json, write_json
 from hierarchy_lm.errors import UserError
-from hierarchy_lm.run_files import CHECKPOINTS
+from hierarchy_lm.run_files import CHECKPOINTS, RUN_RECORD
 from hierarchy_lm.sweeps.cells import Cell
 from hierarchy_lm.sweeps.file import Sweep
 
 SWEEP, FILE, CELL = "sweep.json", "sweep.yaml", "cell.json"
-RUN, FITTED = "run.json", "fit.json"
+FITTED = "fit.json"
 
 
 def write_sweep(
@@ -63,9 +62,8 @@ def read_cells(folder: Path) -> list[Cell]:
     if not file.is_file():
         return []
     try:
-        cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
-        return [Cell(**cell) for cell in cells]
-    except (ValueError, KeyError, TypeError) as error:
+        return [Cell(**cell) for cell in read_json(file, "name another --output")["cells"]]
+    except (KeyError, TypeError) as error:
         raise UserError(f"{file}: damaged ({error}); name another --output") from error
 
 
@@ -76,17 +74,19 @@ def runs_of(cell: Path) -> list[Path]:
 
 
 def read_record(file: Path) -> dict[str, Any]:
-    """``run.json`` or ``cell.json``; empty if it is not there."""
-    try:
-        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    return content
+    """``run.json`` or ``cell.json``; empty if it is not there.
+
+    Raises:
+        UserError: If it is damaged.
+    """
+    return read_json(file, "remove its folder to run it again") if file.is_file() else {}
 
 
 def newest_finished(cell: Path) -> Path | None:
     """The newest finished run folder of a cell."""
-    return next((r for r in runs_of(cell) if read_record(r / RUN).get("state") == "finished"), None)
+    return next(
+        (r for r in runs_of(cell) if read_record(r / RUN_RECORD).get("state") == "finished"), None
+    )
 
 
 def checkpoint_to_resume(cell: Path) -> Path | None:
@@ -98,7 +98,7 @@ def checkpoint_to_resume(cell: Path) -> Path | None:
     """
     for run in runs_of(cell):
         last = run / CHECKPOINTS / "last.ckpt"
-        record = read_record(run / RUN)
+        record = read_record(run / RUN_RECORD)
         if not record:
             continue  # killed before it wrote anything
         stopped = record["state"] in ("running", "interrupted")
@@ -153,7 +153,7 @@ def result(folder: Path, cell: Cell) -> dict[str, Any]:
     """What is known of one cell; its numbers are those of its newest finished run."""
     place = folder / cell.folder
     run = newest_finished(place)
-    record: Mapping[str, Any] = read_record(run / RUN) if run else {}
+    record: Mapping[str, Any] = read_record(run / RUN_RECORD) if run else {}
     own = read_record(place / CELL)
     return {
         "folder": cell.folder,
