@@ -2,16 +2,18 @@
 
 import json
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from hierarchy_lm.backbones.dnn import DNNModel
+from hierarchy_lm.backbones.embedded import EmbeddedTokens
 from hierarchy_lm.backbones.surgery import (
     checkpoint_layers,
     count_segments,
+    first_position,
     layer_modules,
     readable_positions,
 )
@@ -51,6 +53,7 @@ class Backbone(nn.Module):
         self.hidden_size: int = encoder.config.hidden_size
         self.max_length = readable_positions(encoder)
         self.num_segments = count_segments(encoder)
+        self._first_position = first_position(encoder)
         self._fused_attention = encoder.config._attn_implementation
         if gradient_checkpointing:
             checkpoint_layers(encoder)
@@ -70,6 +73,11 @@ class Backbone(nn.Module):
         return not isinstance(self.encoder, DNNModel)
 
     @property
+    def word_embeddings(self) -> Tensor:
+        """Its table of word embeddings ``(V, E)``; ALBERT's are narrower than its layers."""
+        return cast(nn.Embedding, self.encoder.get_input_embeddings()).weight
+
+    @property
     def config_dict(self) -> dict[str, Any]:
         """The architecture as plain JSON, for :func:`backbone_from_config`."""
         config: dict[str, Any] = json.loads(self.encoder.config.to_json_string(use_diff=False))
@@ -86,18 +94,55 @@ class Backbone(nn.Module):
         Raises:
             UserError: If the texts are longer than the encoder can read.
         """
-        length = tokens.input_ids.shape[1]
-        if length > self.max_length:
-            raise UserError(
-                f"the encoder reads at most {self.max_length} tokens, got a text of {length}; "
-                "lower text.max_length"
-            )
+        self._check_length(tokens.input_ids.shape[1])
         inputs = {"input_ids": tokens.input_ids, "attention_mask": tokens.attention_mask}
         if self.num_segments:
             inputs["token_type_ids"] = tokens.token_type_ids
         self._choose_attention(tokens.input_ids.device)
         states: Tensor = self.encoder(**inputs).last_hidden_state
         return states
+
+    def encode(self, tokens: EmbeddedTokens) -> Tensor:
+        """Last hidden state of every token, ``(B, S, k)``, of sequences beyond plain texts.
+
+        Words alone, with running positions and a mask of the padding, give the states that
+        :meth:`hidden_states` gives.
+
+        Raises:
+            UserError: If positions reach further than the encoder can read, or it is the DNN.
+        """
+        if not self.has_token_states:
+            raise UserError("the dnn has no states of single tokens; use a transformer")
+        batch, length = tokens.embeddings.shape[:2]
+        if length > self.max_length:  # blocks may share positions; asking for them waits for a GPU
+            self._check_length(int(tokens.positions.max()) + 1)
+        self._choose_attention(tokens.embeddings.device)
+        inputs = {
+            "inputs_embeds": tokens.embeddings,
+            "attention_mask": self._attention_mask(tokens.mask),
+            "position_ids": tokens.positions.expand(batch, length) + self._first_position,
+        }
+        if self.num_segments:
+            inputs["token_type_ids"] = tokens.segments.expand(batch, length)
+        states: Tensor = self.encoder(**inputs).last_hidden_state
+        return states
+
+    def _attention_mask(self, allowed: Tensor) -> Tensor:
+        """The library's form of a mask: the plain products add it, the fused kernel asks it."""
+        if allowed.dim() == 2:
+            return allowed.long()
+        allowed = allowed.unsqueeze(1)
+        if self.encoder.config._attn_implementation != "eager":
+            return allowed
+        blocked = torch.zeros(allowed.shape, device=allowed.device)
+        return blocked.masked_fill_(~allowed, torch.finfo(blocked.dtype).min)
+
+    def _check_length(self, length: int) -> None:
+        if length > self.max_length:
+            raise UserError(
+                f"the encoder reads at most {self.max_length} tokens, got a text of {length}; "
+                "lower text.max_length"
+            )
 
     def _choose_attention(self, device: torch.device) -> None:
         # On a CPU in bfloat16 the backward pass of the fused kernel is slow: without dropout on the

@@ -104,10 +104,13 @@ def checkpoint_layers(encoder: PreTrainedModel) -> None:
         layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
 
 
-def readable_positions(encoder: PreTrainedModel) -> int:
-    """Longest text in tokens. RoBERTa's kind counts positions from behind the padding id."""
-    positions = int(encoder.config.max_position_embeddings)
+def first_position(encoder: PreTrainedModel) -> int:
+    """Id of a text's first position. RoBERTa's kind counts from behind the padding id."""
     embeddings = encoder.get_submodule("embeddings")
-    if hasattr(embeddings, "create_position_ids_from_input_ids"):
-        positions -= int(encoder.config.pad_token_id) + 1
-    return positions
+    shifted = hasattr(embeddings, "create_position_ids_from_input_ids")
+    return int(encoder.config.pad_token_id) + 1 if shifted else 0
+
+
+def readable_positions(encoder: PreTrainedModel) -> int:
+    """Longest text in tokens."""
+    return int(encoder.config.max_position_embeddings) - first_position(encoder)

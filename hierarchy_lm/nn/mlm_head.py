@@ -33,4 +33,9 @@ class MLMHead(nn.Module):
 
     def forward(self, states: Tensor, embeddings: Tensor) -> Tensor:
         """Logits of the vocabulary."""
-        return F.linear(self.norm(F.gelu(self.dense(states))), embeddings, self.bias)
+        return F.linear(self.transform(states), embeddings, self.bias)
+
+    def transform(self, states: Tensor) -> Tensor:
+        """States in the space of the embeddings, ``(M, E)``, to be compared with any of them."""
+        transformed: Tensor = self.norm(F.gelu(self.dense(states)))
+        return transformed

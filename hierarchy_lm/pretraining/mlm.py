@@ -1,9 +1,9 @@
 """Masked language modelling: the stage before all hierarchy pre-training (SST, Section V-C)."""
 
-from typing import ClassVar, NamedTuple, cast
+from typing import ClassVar, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import MeanMetric
 
@@ -69,15 +69,9 @@ class MLMPretrainer(EncoderTraining):
                 "transformer"
             )
         self.masking = TokenMasking(load_vocabulary(tokenizer), masking)
-        rows, width = self.word_embeddings.shape
+        rows, width = self.backbone.word_embeddings.shape
         self.head = MLMHead(self.backbone.hidden_size, width, rows)
         self.accuracy = MeanMetric()
-
-    @property
-    def word_embeddings(self) -> Tensor:
-        """The encoder's table of word embeddings ``(V, E)``, which the head decodes with too."""
-        table = cast(nn.Embedding, self.backbone.encoder.get_input_embeddings())
-        return table.weight
 
     def setup(self, stage: str) -> None:
         """Check that the model fits the data's texts.
@@ -98,7 +92,7 @@ class MLMPretrainer(EncoderTraining):
         """Mask a batch and predict what was there."""
         masked = self.masking(batch.tokens, batch.rows, seed, epoch)
         states = self.backbone.hidden_states(masked.tokens)[masked.chosen]
-        logits = self.head(states, self.word_embeddings)
+        logits = self.head(states, self.backbone.word_embeddings)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         wanted = batch.tokens.input_ids[masked.chosen]
         loss = F.cross_entropy(logits, wanted, reduction="sum")

@@ -115,7 +115,7 @@ def test_hits_are_counted_where_the_most_probable_token_is_right(build, make_doc
     masked = own.masking(batch.tokens, batch.rows, 0, 0)
     states = own.backbone.hidden_states(masked.tokens)
     values = own.head.norm(F.gelu(own.head.dense(states)))
-    logits = values @ own.word_embeddings.T + own.head.bias
+    logits = values @ own.backbone.word_embeddings.T + own.head.bias
     right = logits.argmax(dim=-1) == batch.tokens.input_ids
     assert own.guess(batch, 0, 0).hits == (right & masked.chosen).sum()
 

@@ -1,0 +1,47 @@
+"""Nodes of the tree as words of their own (HPT, HBGL): embedded at the input, scored at the end."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class LabelVocabulary(nn.Module):
+    """One vector per node, in the space of the word embeddings, tied between input and output.
+
+    It stands beside the encoder's table of words instead of extending it: the two are never
+    concatenated, and the encoder that is exported has no rows of nodes.
+
+    Args:
+        vectors: Initial vectors, in the order of the node ids.
+
+    Attributes:
+        weight: ``(C, E)``; E is the width of the word embeddings (128 for ALBERT).
+        bias: ``(C,)`` of the scores.
+    """
+
+    def __init__(self, vectors: Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(vectors.detach().clone())
+        self.bias = nn.Parameter(torch.zeros(len(vectors)))
+
+    def sums(self, nodes: Tensor, offsets: Tensor) -> Tensor:
+        """Sum of the vectors of each of N bags of nodes, ``(N, E)``; 0 for an empty bag.
+
+        Args:
+            nodes: Node ids of all bags, one after the other.
+            offsets: ``(N,)`` start of each bag.
+        """
+        return F.embedding_bag(nodes, self.weight, offsets, mode="sum")
+
+    def score(self, states: Tensor, start: int, end: int) -> Tensor:
+        """Scores of a range of nodes, a level say.
+
+        Args:
+            states: ``(M, E)``, as :meth:`MLMHead.transform` makes them of hidden states.
+            start: First node.
+            end: Behind the last.
+
+        Shape:
+            - output: ``(M, end - start)``
+        """
+        return F.linear(states, self.weight[start:end], self.bias[start:end])
