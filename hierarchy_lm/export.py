@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from hierarchy_lm import __version__
-from hierarchy_lm.backbones import Backbone, encoder_from_checkpoint
+from hierarchy_lm.backbones import Backbone, encoder_from_checkpoint, head_of_checkpoint
 from hierarchy_lm.backbones.dnn import DNNConfig
+from hierarchy_lm.backbones.mlm_heads import masked_lm, save_head_beside
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.run_files import checkpoint_of_run, load_checkpoint, tokenizer_of_checkpoint
 
@@ -54,7 +55,8 @@ def export(run: str, output: str) -> None:
     """Write the encoder of a run, a checkpoint or its folder as a Hugging Face folder.
 
     The folder holds the weights (safetensors), the tokenizer, a model card and the two small files
-    by which sentence-transformers reads out [CLS]. The DNN has no such files: its folder is for
+    by which sentence-transformers reads out [CLS]. An MLM run's weights hold its head too, which
+    only models for masked words read. The DNN has no such files: its folder is for
     ``backbone.pretrained`` and for programs that import this package, as its card says.
 
     Args:
@@ -69,7 +71,7 @@ def export(run: str, output: str) -> None:
     encoder = encoder_of(checkpoint, checkpoint_path)
     tokenizer = tokenizer_of_checkpoint(checkpoint_path)
     folder = _new_folder(Path(output))
-    encoder.save_pretrained(folder)
+    _save_weights(encoder, checkpoint, folder)
     for file in tokenizer.iterdir():
         shutil.copy(file, folder / file.name)
     if not _is_dnn(checkpoint):
@@ -80,6 +82,19 @@ def export(run: str, output: str) -> None:
 def encoder_of(checkpoint: dict[str, Any], path: Path = Path("checkpoint")) -> Backbone:
     """The backbone inside a checkpoint, with its weights."""
     return Backbone(encoder_from_checkpoint(checkpoint, path)).eval()
+
+
+def _save_weights(encoder: Backbone, checkpoint: dict[str, Any], folder: Path) -> None:
+    """Config and weights; an MLM stage's as the library's model for masked words, if it has one."""
+    is_mlm = checkpoint["model_class"] == "MLMPretrainer"
+    head = head_of_checkpoint(checkpoint) if is_mlm else {}
+    model = masked_lm(encoder.encoder, head) if head else None
+    if model is not None:
+        model.save_pretrained(folder)
+        return
+    encoder.save_pretrained(folder)
+    if head:
+        save_head_beside(head, folder)
 
 
 def _new_folder(folder: Path) -> Path:
