@@ -13,6 +13,7 @@ BENCHMARKS = {
     "scale": "peak memory of hlm sample, hlm prepare and the token cache on 1,000,000 items",
     "node_reduction": "SST at 30,000 nodes with each reduction of the loss over nodes",
     "sst_step": "a step of SST against the plain encoder's, by depth and text length",
+    "baseline_step": "a step of every hierarchy pre-training against the plain encoder's",
     "optimizer_step": "fused AdamW against the default",
     "cascade": "items/s through a cascade, windows against routing in each batch",
     "negative_sampling": "DHPC's loss with sampled negatives against the dense loss",

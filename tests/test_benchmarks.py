@@ -33,7 +33,7 @@ def test_help_lists_every_benchmark_and_an_unknown_one_is_named() -> None:
     help_text = subprocess.run([*command, "--help"], cwd=REPOSITORY, capture_output=True, text=True)
     for name in (
         *("data_path", "nodes_30k", "scale", "optimizer_step", "negative_sampling"),
-        *("node_reduction", "sst_step"),
+        *("node_reduction", "sst_step", "baseline_step"),
     ):
         assert f"\n  {name} " in help_text.stdout
     wrong = subprocess.run([*command, "speed"], cwd=REPOSITORY, capture_output=True, text=True)
@@ -95,6 +95,15 @@ def test_sst_step(tmp_path: Path) -> None:
         assert ratios[0] == 1.0
         assert len(ratios) == 5
         assert all(float(row[3]) > 0 for row in rows.values())
+
+
+def test_baseline_step(tmp_path: Path) -> None:
+    found = tables(run_quick("baseline_step", tmp_path))
+    assert len(found) == 2
+    for rows in found.values():
+        assert list(rows)[:3] == ["encoder with one output", "SST", "multi-task"]
+        assert float(rows["encoder with one output"][2].split()[0]) == 1.0
+        assert all(float(cell) > 0 for row in rows.values() for cell in (row[0], row[3]))
 
 
 @pytest.mark.slow
