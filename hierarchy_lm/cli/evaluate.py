@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from hierarchy_lm.cli.workers import INTERRUPTED
 from hierarchy_lm.errors import UserError
 
 
@@ -27,7 +28,7 @@ def evaluate_cascade(cascade: Path, dataset: str, arguments: list[str]) -> None:
             *arguments,
         ]
     )
-    if status in (130, 143):
+    if status in INTERRUPTED:
         raise SystemExit(status)
     if status:
         raise UserError(f"the cascade was not evaluated (status {status})")

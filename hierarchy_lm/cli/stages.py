@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hierarchy_lm.checkpoints import AtomicCheckpointIO
-from hierarchy_lm.cli.workers import Job, Outcome, run_command, run_jobs
+from hierarchy_lm.cli.workers import Job, Outcome, run_hlm, run_jobs
 from hierarchy_lm.dataset import write_json
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.export import export
@@ -181,11 +180,7 @@ def train_department_stage(stage: Stage, console: Console) -> None:
         return
     console.print("department classifier: training")
     started = time.monotonic()
-    status = run_command([sys.executable, "-m", "hierarchy_lm", *stage.prepare()])
-    if status in (130, 143):
-        raise SystemExit(status)
-    if status:
-        raise UserError(f"the department classifier ended with status {status}; see above")
+    run_hlm(stage.prepare(), "the department classifier")
     stage.finish(time.monotonic() - started)
 
 

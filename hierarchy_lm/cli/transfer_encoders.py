@@ -4,7 +4,6 @@ import fcntl
 import hashlib
 import json
 import os
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from rich.console import Console
 
 from hierarchy_lm.cli.stages import Stage
 from hierarchy_lm.cli.transfer_options import TransferStage, starting_from
-from hierarchy_lm.cli.workers import run_command
+from hierarchy_lm.cli.workers import run_hlm
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.tracking import ASKED
 
@@ -91,7 +90,7 @@ def _train(training: Stage, what: str, lock: int) -> None:
 
 
 def run_stage(argv: list[str], what: str, lock: int | None = None) -> None:
-    """Run `hlm fit` in a process of its own, which may start one per GPU.
+    """Run the `hlm fit` of a stage.
 
     Args:
         argv: Its arguments.
@@ -103,16 +102,11 @@ def run_stage(argv: list[str], what: str, lock: int | None = None) -> None:
         UserError: If it fails.
         SystemExit: If it is interrupted.
     """
-    command = [sys.executable, "-m", "hierarchy_lm", *argv]
+    told = f"hlm transfer: {what}"
     if lock is None:
-        status = run_command(command)
-    else:
-        kept = {name: value for name, value in os.environ.items() if name not in ASKED}
-        status = run_command(command, [lock], kept)
-    if status in (130, 143):
-        raise SystemExit(status)
-    if status:
-        raise UserError(f"hlm transfer: {what} ended with status {status}; see above")
+        return run_hlm(argv, told)
+    kept = {name: value for name, value in os.environ.items() if name not in ASKED}
+    return run_hlm(argv, told, [lock], kept)
 
 
 @contextmanager

@@ -16,6 +16,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import NamedTuple
 
+from hierarchy_lm.errors import UserError
+
 
 class Job(NamedTuple):
     """One `hlm` command.
@@ -48,6 +50,7 @@ class Outcome(NamedTuple):
 
 
 CONTEXT = multiprocessing.get_context("spawn")
+INTERRUPTED = (130, 143)
 GRACE = 60.0
 """Seconds that an interrupted training has to write its checkpoint."""
 
@@ -132,6 +135,31 @@ def run_command(
         finally:
             process.kill()
         raise
+
+
+def run_hlm(
+    argv: list[str],
+    what: str,
+    keep_open: Sequence[int] = (),
+    environment: Mapping[str, str] | None = None,
+) -> None:
+    """Run an `hlm` command in a process of its own, which may start one per GPU.
+
+    Args:
+        argv: Its arguments.
+        what: Its name, for messages.
+        keep_open: File descriptors that it inherits.
+        environment: Its environment variables; by default the caller's.
+
+    Raises:
+        UserError: If it fails.
+        SystemExit: If it is interrupted.
+    """
+    status = run_command([sys.executable, "-m", "hierarchy_lm", *argv], keep_open, environment)
+    if status in INTERRUPTED:
+        raise SystemExit(status)
+    if status:
+        raise UserError(f"{what} ended with status {status}; see above")
 
 
 @contextmanager
@@ -238,7 +266,6 @@ def _end_with_parent() -> None:
 
 def _fit(job: Job) -> tuple[int, str]:
     from hierarchy_lm.cli import main
-    from hierarchy_lm.errors import UserError
 
     try:
         job.log.parent.mkdir(parents=True, exist_ok=True)

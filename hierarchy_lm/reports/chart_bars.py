@@ -51,11 +51,8 @@ def bar_chart(name: str, title: str, rows: Sequence[str], series: Sequence[Bars]
     bars = len(series) <= MOST_BARS
     thick = BAR + 2
     height = ROW + (thick * len(series) if bars else 16) + 4
-    parts, bottom = [], 4 + height * len(rows)
-    for tick in scale.ticks:
-        x = scale.at(tick)
-        parts.append(f'<line class="grid" x1="{x}" x2="{x}" y1="4" y2="{bottom}"/>')
-        parts.append(text_at(x, bottom + 15, scale.label(tick)))
+    bottom = 4 + height * len(rows)
+    parts = scale.grid(bottom)
     for number, row in enumerate(rows):
         top = 4 + height * number
         parts.append(_name(row, top + 13))

@@ -170,11 +170,7 @@ def dot_rows(name: str, title: str, rows: Mapping[str, Summary], baseline: Summa
     scores = [score for one in told.values() for score in one.scores]
     scale = axis(scores, START, END)
     bottom = 6 + ROW * len(told)
-    parts = []
-    for tick in scale.ticks:
-        x = scale.at(tick)
-        parts.append(f'<line class="grid" x1="{x}" x2="{x}" y1="4" y2="{bottom}"/>')
-        parts.append(text_at(x, bottom + 15, scale.label(tick)))
+    parts = scale.grid(bottom)
     if baseline is not None and baseline.mean is not None:
         x = scale.at(baseline.mean)
         parts.append(f'<line class="baseline" x1="{x}" x2="{x}" y1="4" y2="{bottom}"/>')

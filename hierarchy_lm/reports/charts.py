@@ -122,6 +122,15 @@ class Axis:
             return f"{value:.3g}"
         return f"{value:,.{max(0, digits)}f}"
 
+    def grid(self, bottom: float) -> list[str]:
+        """A line from the top to ``bottom`` for each tick, and its text below."""
+        lines = []
+        for tick in self.ticks:
+            x = self.at(tick)
+            lines.append(f'<line class="grid" x1="{x}" x2="{x}" y1="4" y2="{bottom}"/>')
+            lines.append(text_at(x, bottom + 15, self.label(tick)))
+        return lines
+
 
 def axis(values: Sequence[float], start: float, end: float, most: int = 6) -> Axis:
     """Scale of some finite values that begins and ends at a round number."""

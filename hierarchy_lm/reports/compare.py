@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hierarchy_lm.errors import UserError
+from hierarchy_lm.reports.files import write_file
 from hierarchy_lm.run_files import CONFIG
 
 METRICS = {
@@ -59,10 +60,7 @@ def compare(runs: list[str], output: str | None = None) -> None:
     rows = table_rows(results, encoders)
     Console().print(_rich_table(rows, encoders))
     if output:
-        try:
-            Path(output).write_text(_markdown(rows, encoders), encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"{output}: cannot write there ({error.strerror})") from error
+        write_file(Path(output), _markdown(rows, encoders))
 
 
 def find_results(folder: Path) -> list[Result]:

@@ -1,16 +1,16 @@
 """`hlm embedding-report`: what embeddings know of the category tree."""
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 from pyarrow import csv
 
-from hierarchy_lm.errors import UserError
 from hierarchy_lm.reports.embeddings_data import Findings, Sizes, examine, open_folders
 from hierarchy_lm.reports.embeddings_sections import sections
-from hierarchy_lm.reports.page import html_page, markdown
+from hierarchy_lm.reports.files import write_file, write_page
 
 
 def embedding_report(
@@ -47,19 +47,14 @@ def embedding_report(
     found = [examine(name, folder, split, sizes) for name, folder in folders.items()]
     parts = sections(found, split, sizes)
     title = f"What embeddings know of the tree: {', '.join(folders)}"
-    files = {picture.file: picture.svg for part in parts for picture in part.pictures}
-    files |= {"report.md": markdown(title, parts), "report.html": html_page(title, parts, "null")}
     folder = Path(output)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            (folder / name).write_text(text, encoding="utf-8")
-        for name, table in _tables(found).items():
-            csv.write_csv(table, folder / f"{name}.csv")
-    except OSError as error:
-        raise UserError(f"{folder}: cannot write there ({error.strerror})") from error
-    print(folder / "report.md")
-    print(folder / "report.html")
+    for picture in (picture for part in parts for picture in part.pictures):
+        write_file(folder / picture.file, picture.svg)
+    for name, table in _tables(found).items():
+        content = BytesIO()
+        csv.write_csv(table, content)
+        write_file(folder / f"{name}.csv", content.getvalue())
+    write_page(folder, title, parts, "null")
 
 
 def _tables(found: Sequence[Findings]) -> dict[str, pa.Table]:

@@ -6,7 +6,8 @@ from pathlib import Path
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.reports.cascade import cascade_page
 from hierarchy_lm.reports.charts import standalone
-from hierarchy_lm.reports.page import Page, html_page, markdown
+from hierarchy_lm.reports.files import write_file, write_page
+from hierarchy_lm.reports.page import Page
 from hierarchy_lm.reports.runs import runs_page
 from hierarchy_lm.reports.runs_data import find_runs
 from hierarchy_lm.reports.sweeps import sweep_page
@@ -47,10 +48,7 @@ def report(
     render = _png_renderer() if png else None
     page = _page([Path(run) for run in runs], baseline, split, metric)
     folder = Path(output) if output else page.folder
-    _write(folder / "report.md", markdown(page.title, page.sections).encode())
-    _write(folder / "report.html", html_page(page.title, page.sections, page.data).encode())
-    print(folder / "report.md")
-    print(folder / "report.html")
+    write_page(folder, page.title, page.sections, page.data)
     if plots is not None:
         _write_plots(page, Path(plots), render)
 
@@ -77,9 +75,9 @@ def _page(runs: Sequence[Path], baseline: str | None, split: str, metric: str | 
 def _write_plots(page: Page, folder: Path, render: Callable[[str], bytes] | None) -> None:
     for chart in page.charts:
         svg = standalone(chart)
-        _write(folder / f"{chart.name}.svg", svg.encode())
+        write_file(folder / f"{chart.name}.svg", svg)
         if render is not None:
-            _write(folder / f"{chart.name}.png", render(svg))
+            write_file(folder / f"{chart.name}.png", render(svg))
     kinds = "SVG" if render is None else "SVG and PNG"
     print(f"{folder}: {len(page.charts)} charts as {kinds}")
 
@@ -93,11 +91,3 @@ def _png_renderer() -> Callable[[str], bytes]:
             "the SVG files of --plots need nothing"
         ) from error
     return lambda svg: bytes(svg_to_bytes(svg_string=svg, zoom=PIXELS))
-
-
-def _write(file: Path, content: bytes) -> None:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
-    except OSError as error:
-        raise UserError(f"{file}: cannot write there ({error.strerror})") from error

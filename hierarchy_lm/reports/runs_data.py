@@ -1,7 +1,6 @@
 """What run folders of `hlm fit` say: configuration, final metrics, and curves of `metrics.csv`."""
 
 import csv
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -215,15 +214,3 @@ def _at(config: Any, *keys: str) -> Any:  # noqa: ANN401
     for key in keys:
         config = config.get(key) if isinstance(config, Mapping) else None
     return config
-
-
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Values as text by their dotted names on the command line, so without ``init_args``."""
-    found: dict[str, str] = {}
-    for key, value in config.items():
-        name = prefix if key == "init_args" else f"{prefix}.{key}".lstrip(".")
-        if isinstance(value, Mapping) and value:
-            found |= flat(value, name)
-        else:
-            found[name] = value if isinstance(value, str) else json.dumps(value, default=str)
-    return found

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+from hierarchy_lm.reports.configs import as_text, flat
 from hierarchy_lm.reports.page import Table
-from hierarchy_lm.reports.runs_data import Run, flat
+from hierarchy_lm.reports.runs_data import Run
 from hierarchy_lm.reports.texts import MISSING, clip
 
 PLACES = ("trainer.default_root_dir", "trainer.logger.save_dir")
@@ -13,7 +14,7 @@ MOST_VALUE = 80
 
 def differences(runs: Sequence[Run]) -> dict[str, list[str]]:
     """Settings that do not have the same value in all runs: each run's value, or ``MISSING``."""
-    flats = [flat(run.config) for run in runs]
+    flats = [{name: as_text(v) for name, v in flat(run.config).items()} for run in runs]
     names = dict.fromkeys(name for one in flats for name in one)
     values = {name: [one.get(name, MISSING) for one in flats] for name in names}
     return {name: row for name, row in values.items() if len(set(row)) > 1 and name not in PLACES}

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from hierarchy_lm.hierarchy import Hierarchy
 from hierarchy_lm.metrics.bootstrap import Outcomes
-from hierarchy_lm.reports.runs_data import Run, flat
+from hierarchy_lm.reports.configs import flat
+from hierarchy_lm.reports.runs_data import Run
 from hierarchy_lm.reports.table_items import read_items
 from hierarchy_lm.run_files import TEST_ITEMS
 

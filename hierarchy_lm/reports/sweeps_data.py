@@ -1,6 +1,5 @@
 """What a sweep folder says: its cells, how each ended, and the run that counts."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -10,6 +9,7 @@ import yaml
 
 from hierarchy_lm.dataset import read_json
 from hierarchy_lm.errors import UserError
+from hierarchy_lm.reports.configs import as_text
 from hierarchy_lm.reports.runs_data import Run, read_run
 from hierarchy_lm.sweeps.cells import Cell as Planned
 from hierarchy_lm.sweeps.folder import (
@@ -120,7 +120,7 @@ def read_sweep(folder: Path) -> Sweep:
     """
     planned = read_cells(folder)
     try:
-        swept = {name: list(map(_text, values)) for name, values in swept_values(planned).items()}
+        swept = {name: list(map(as_text, values)) for name, values in swept_values(planned).items()}
         title = read_json(folder / SWEEP, "run the sweep again")["name"]
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{folder / SWEEP}: damaged ({error!r}); run the sweep again") from error
@@ -134,7 +134,7 @@ def read_sweep(folder: Path) -> Sweep:
 def _cell(
     folder: Path, cell: Planned, names: Mapping[str, str], shown: Mapping[str, Mapping[str, str]]
 ) -> Cell:
-    values = {name: shown[name][_text(value)] for name, value in cell.values.items()}
+    values = {name: shown[name][as_text(value)] for name, value in cell.values.items()}
     words = ", ".join(f"{names[name]}={value}" for name, value in values.items())
     group = BASELINE if cell.baseline else words or "all"
     place = folder / cell.folder
@@ -170,10 +170,6 @@ def short_values(values: Sequence[str]) -> dict[str, str]:
     distinct = list(dict.fromkeys(values))
     short = [PurePath(v).stem if v.endswith((".yaml", ".yml")) else v for v in distinct]
     return dict(zip(distinct, short if len(set(short)) == len(distinct) else distinct, strict=True))
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _metric(file: Path) -> tuple[str, bool] | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from hierarchy_lm.errors import UserError
+from hierarchy_lm.reports.files import write_file
 from hierarchy_lm.reports.table_cells import Scorer
 from hierarchy_lm.reports.table_formats import latex, markdown, terminal, tidy_csv
 from hierarchy_lm.reports.table_grid import fill
@@ -59,7 +60,7 @@ def table(
             ".tex": lambda: latex(text),
         }
         for file in _files(Path(output), name):
-            _write(file, texts[file.suffix]())
+            write_file(file, texts[file.suffix]())
 
 
 def _layout(name: str, trials: Sequence[Trial], metric: str | None) -> Layout:
@@ -90,11 +91,3 @@ def _files(output: Path, name: str) -> list[Path]:
     if output.suffix in SUFFIXES:
         return [output]
     return [output / f"{name}{suffix}" for suffix in SUFFIXES]
-
-
-def _write(file: Path, text: str) -> None:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{file}: cannot write there ({error.strerror})") from error

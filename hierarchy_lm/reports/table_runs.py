@@ -10,6 +10,7 @@ import yaml
 
 from hierarchy_lm.dataset import read_json
 from hierarchy_lm.errors import UserError
+from hierarchy_lm.reports.configs import flat
 from hierarchy_lm.reports.table_layout import Conditions, short
 from hierarchy_lm.run_files import RUN_RECORD
 
@@ -152,7 +153,11 @@ def read_run(file: Path) -> Run:
     record = read_json(file, REMEDY)
     if record.get("state") not in STATES or "started" not in record:
         raise UserError(f"{file}: no run of this program; leave its folder out")
-    return Run(file.parent, record, dict(_flat(record.get("config") or {})))
+    return Run(
+        file.parent,
+        record,
+        {name: str(value) for name, value in flat(record.get("config") or {}).items()},
+    )
 
 
 def _name(file: Path) -> str:
@@ -212,14 +217,6 @@ def _flags(command: Sequence[str]) -> Iterator[tuple[str, str]]:
         if word.startswith("--"):
             name, equals, value = word.removeprefix("--").partition("=")
             yield name, value if equals else after
-
-
-def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN401
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _flat(inner, f"{name}.{key}" if name else str(key))
-    else:
-        yield _plain(name), str(value)
 
 
 def _plain(name: str) -> str:

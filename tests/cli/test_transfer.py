@@ -7,7 +7,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from hierarchy_lm.cli import main, transfer_encoders
+from hierarchy_lm.cli import main, workers
 from hierarchy_lm.cli.transfer import parse_transfer
 
 from .conftest import EXPERIMENTS, TINY
@@ -26,7 +26,7 @@ def in_process(monkeypatch):
         started.append(argv[argv.index("fit") :])
         return main(started[-1])
 
-    monkeypatch.setattr(transfer_encoders, "run_command", run)
+    monkeypatch.setattr(workers, "run_command", run)
     return started
 
 
