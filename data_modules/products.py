@@ -1,5 +1,6 @@
 """Products with their nodes in the category tree."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal
 
@@ -76,9 +77,19 @@ class ProductDataModule(TokenDataModule):
     def linked_nodes(self) -> NDArray[np.bool_]:
         """``(C,)`` the nodes at which a path of a training product ends."""
         linked = np.zeros(self.hierarchy.num_nodes, dtype=bool)
+        for documents, nodes in self._training_pairs():
+            linked[self.hierarchy.most_specific(documents, nodes)[1]] = True
+        return linked
+
+    def label_frequencies(self) -> NDArray[np.int64]:
+        """``(C,)`` training products at or below each node."""
+        counts = np.zeros(self.hierarchy.num_nodes, dtype=np.int64)
+        for _, nodes in self._training_pairs():
+            counts += np.bincount(nodes, minlength=len(counts))
+        return counts
+
+    def _training_pairs(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """Rows and their nodes, closed under ancestors, a piece of the split at a time."""
         store = self.stores["train"]
         for start in range(0, len(store), ROWS_AT_ONCE):
-            rows = np.arange(start, min(start + ROWS_AT_ONCE, len(store)))
-            _, nodes = self.hierarchy.most_specific(*store.labels(rows))
-            linked[nodes] = True
-        return linked
+            yield store.labels(np.arange(start, min(start + ROWS_AT_ONCE, len(store))))

@@ -1,5 +1,7 @@
 """Hierarchy pre-training: one paper, one file, one module."""
 
+from hierarchy_lm.pretraining.conditional import ConditionalPretrainer
+from hierarchy_lm.pretraining.hpt import HPTPretrainer
 from hierarchy_lm.pretraining.masking import MaskingOptions
 from hierarchy_lm.pretraining.mlm import MLMPretrainer
 from hierarchy_lm.pretraining.multi_label import MultiLabelPretrainer
@@ -8,6 +10,8 @@ from hierarchy_lm.pretraining.node_only import NodeOnlyPretrainer
 from hierarchy_lm.pretraining.sst import SSTPretrainer
 
 __all__ = [
+    "ConditionalPretrainer",
+    "HPTPretrainer",
     "MLMPretrainer",
     "MaskingOptions",
     "MultiLabelPretrainer",

@@ -1,0 +1,79 @@
+"""Conditional softmax and sigmoid through the command, from training to the plain encoder."""
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+from transformers import AutoModel, AutoTokenizer
+
+from hierarchy_lm.backbones import BackboneOptions
+from hierarchy_lm.batches import TokenBatch
+from hierarchy_lm.hierarchy import Hierarchy
+from hierarchy_lm.pretraining import ConditionalPretrainer
+
+from .conftest import EXPERIMENTS, TINY
+
+NAMES = ("softmax", "softmax_adjusted", "sigmoid")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_experiment_is_multi_task_with_another_model(name):
+    own, plain = (
+        yaml.safe_load((EXPERIMENTS / "baselines" / f"{stem}.yaml").read_text())
+        for stem in (f"conditional_{name}", "multi_task")
+    )
+    options = own["model"]["init_args"]
+    assert options.pop("activation") == name.removesuffix("_adjusted")
+    assert options.pop("logit_adjustment", 0.0) == (1.0 if name.endswith("adjusted") else 0.0)
+    assert plain["model"]["init_args"].pop("node_reduction")
+    assert own["model"].pop("class_path") == "ConditionalPretrainer"
+    assert own["trainer"].pop("default_root_dir") == f"runs/conditional_{name}"
+    del plain["model"]["class_path"], plain["trainer"]["default_root_dir"]
+    assert own == plain
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_trains_tests_predicts_and_exports(name, hlm, catalogue, tmp_path):
+    options = [
+        *("--config", EXPERIMENTS / "baselines" / f"conditional_{name}.yaml", *TINY),
+        *(f"--data.dataset={catalogue}", f"--trainer.default_root_dir={tmp_path}"),
+    ]
+    few = ["--trainer.limit_train_batches=4", "--trainer.precision=bf16-mixed"]
+    status, _, err = hlm("fit", *options, *few)
+    assert status == 0, err
+    run = tmp_path / "version_0"
+    for command in ("test", "predict"):
+        status, _, err = hlm(command, *options, f"--ckpt_path={run}", "--model.decode.threshold=0")
+        assert status == 0, err
+    scores = json.loads((tmp_path / "version_1" / "test.json").read_text())
+    assert scores["test/path_consistency"] == 1.0
+    assert 0 < scores["test/loss"] < float("inf")
+    assert {"test/micro_f1_L1", "test/micro_f1_L4"} <= scores.keys()
+    tree = Hierarchy.from_parquet(catalogue / "hierarchy.parquet")
+    (part,) = (tmp_path / "version_2" / "predictions").iterdir()
+    roots = tree.level_sizes[0]
+    for row in pq.read_table(part).to_pylist()[:20]:
+        assert row["labels"] == tree.paths  # a threshold of 0 leaves none out
+        if name != "sigmoid":
+            assert sum(row["scores"][:roots]) == pytest.approx(1, abs=1e-4)
+    status, _, err = hlm("export", run, tmp_path / "encoder")
+    assert status == 0, err
+    same_cls(run, tmp_path / "encoder", catalogue)
+
+
+def same_cls(run, folder, catalogue) -> None:
+    """The exported encoder's [CLS] is what the head read in training."""
+    tokens = AutoTokenizer.from_pretrained(folder)(
+        ["red shoe", ""], padding=True, return_tensors="pt"
+    )
+    backbone = BackboneOptions("tiny", vocab_size=8000)
+    tree = str(catalogue / "hierarchy.parquet")
+    model = ConditionalPretrainer(tree, str(folder), backbone).eval()
+    checkpoint = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    model.load_state_dict(checkpoint["state_dict"])
+    with torch.no_grad():
+        theirs = AutoModel.from_pretrained(folder).eval()(**tokens).last_hidden_state[:, 0]
+        batch = TokenBatch(tokens["input_ids"], tokens["token_type_ids"], tokens["attention_mask"])
+        assert torch.equal(model.backbone(batch), theirs)
