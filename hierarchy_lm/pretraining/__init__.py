@@ -1,6 +1,8 @@
 """Hierarchy pre-training: one paper, one file, one module."""
 
 from hierarchy_lm.pretraining.conditional import ConditionalPretrainer
+from hierarchy_lm.pretraining.hiagm import HiAGMPretrainer
+from hierarchy_lm.pretraining.himatch import HiMatchPretrainer
 from hierarchy_lm.pretraining.hpt import HPTPretrainer
 from hierarchy_lm.pretraining.masking import MaskingOptions
 from hierarchy_lm.pretraining.mlm import MLMPretrainer
@@ -12,6 +14,8 @@ from hierarchy_lm.pretraining.sst import SSTPretrainer
 __all__ = [
     "ConditionalPretrainer",
     "HPTPretrainer",
+    "HiAGMPretrainer",
+    "HiMatchPretrainer",
     "MLMPretrainer",
     "MaskingOptions",
     "MultiLabelPretrainer",
