@@ -1,6 +1,10 @@
 """Hierarchy pre-training: one paper, one file, one module."""
 
 from hierarchy_lm.pretraining.conditional import ConditionalPretrainer
+from hierarchy_lm.pretraining.hbgl import HBGLPretrainer
+from hierarchy_lm.pretraining.hbgl_labels import HBGLLabelOptions
+from hierarchy_lm.pretraining.hgclr import HGCLRPretrainer
+from hierarchy_lm.pretraining.hgclr_options import ContrastOptions
 from hierarchy_lm.pretraining.hiagm import HiAGMPretrainer
 from hierarchy_lm.pretraining.himatch import HiMatchPretrainer
 from hierarchy_lm.pretraining.hpt import HPTPretrainer
@@ -13,6 +17,10 @@ from hierarchy_lm.pretraining.sst import SSTPretrainer
 
 __all__ = [
     "ConditionalPretrainer",
+    "ContrastOptions",
+    "HBGLLabelOptions",
+    "HBGLPretrainer",
+    "HGCLRPretrainer",
     "HPTPretrainer",
     "HiAGMPretrainer",
     "HiMatchPretrainer",

@@ -34,6 +34,32 @@ class Guesses(NamedTuple):
     chosen: int
 
 
+def guess_words(head: MLMHead, states: Tensor, embeddings: Tensor, wanted: Tensor) -> Guesses:
+    """Predict M words.
+
+    Shape:
+        - states: ``(M, k)``
+        - embeddings: ``(V, E)``
+        - wanted: ``(M,)`` ids
+    """
+    logits = head(states, embeddings)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    loss = F.cross_entropy(logits, wanted, reduction="sum")
+    return Guesses(loss, (logits.argmax(dim=1) == wanted).sum(), len(wanted))
+
+
+def global_mean(guesses: Guesses, batch: ProductBatch, module: EncoderTraining) -> Tensor:
+    """Mean loss over the chosen tokens of the global batch.
+
+    Ranks choose different numbers of tokens: each one's sum is divided by the mean number over
+    ranks, so that DDP's average is the mean over all of them.
+    """
+    repeated = batch.loss_scale == 0  # a document that only keeps the rank in step
+    count = torch.tensor(0.0 if repeated else guesses.chosen, device=module.device)
+    total = module.trainer.strategy.reduce(count, reduce_op="mean").clamp(min=1e-9)
+    return guesses.loss * (not repeated) / total
+
+
 class MLMPretrainer(EncoderTraining):
     """Pre-train ``backbone`` to find masked tokens (Devlin et al., 2019), without sentence pairs.
 
@@ -92,25 +118,15 @@ class MLMPretrainer(EncoderTraining):
         """Mask a batch and predict what was there."""
         masked = self.masking(batch.tokens, batch.rows, seed, epoch)
         states = self.backbone.hidden_states(masked.tokens)[masked.chosen]
-        logits = self.head(states, self.backbone.word_embeddings)
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         wanted = batch.tokens.input_ids[masked.chosen]
-        loss = F.cross_entropy(logits, wanted, reduction="sum")
-        return Guesses(loss, (logits.argmax(dim=1) == wanted).sum(), len(wanted))
+        return guess_words(self.head, states, self.backbone.word_embeddings, wanted)
 
     def training_step(self, batch: ProductBatch, batch_idx: int) -> Tensor:
-        """Mean loss over the chosen tokens of the global batch.
-
-        Ranks choose different numbers of tokens: each one's sum is divided by the mean number over
-        ranks, so that DDP's average is the mean over all of them.
-        """
+        """Mean loss over the chosen tokens of the global batch."""
         guesses = self.guess(batch, self.run_seed, self.current_epoch)
         mean = guesses.loss.detach() / max(1, guesses.chosen)
         self.log("train/loss", mean, prog_bar=True, batch_size=len(batch.rows))
-        repeated = batch.loss_scale == 0  # a document that only keeps the rank in step
-        count = torch.tensor(0.0 if repeated else guesses.chosen, device=self.device)
-        total = self.trainer.strategy.reduce(count, reduce_op="mean").clamp(min=1e-9)
-        return guesses.loss * (not repeated) / total
+        return global_mean(guesses, batch, self)
 
     def validation_step(self, batch: ProductBatch, batch_idx: int) -> None:
         """Count a batch of the validation split."""
