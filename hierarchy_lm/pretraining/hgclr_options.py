@@ -1,0 +1,65 @@
+"""How HGCLR makes and contrasts its positive views."""
+
+from dataclasses import dataclass
+
+from hierarchy_lm.errors import UserError
+
+
+@dataclass(frozen=True)
+class ContrastOptions:
+    """The positive views and their contrastive loss (HGCLR, Methodology).
+
+    Attributes:
+        weight: Lambda of the contrastive loss.
+        gamma: A token whose share of the document's own labels exceeds it stays in the positive
+            view. A share is one of ``max_labels`` at most: of a random token it is about the number
+            of the document's nodes divided by that of the labels.
+        gumbel_tau: Temperature of the Gumbel-softmax over labels.
+        tau: Temperature of the contrastive loss.
+        max_labels: Labels that a batch's tokens are compared with. A tree that has no more takes
+            part wholly; of a larger one the nodes of the batch's documents, then their siblings,
+            then others, drawn in every step.
+        num_layers: Graphormer layers over the labels; the last one is attention alone.
+        num_heads: Of these and of the attention of tokens to labels.
+        dropout: On [CLS] before the head, and twice in the projector. The encoder's own may be 0
+            (ALBERT), and then it alone tells the two views of a document apart that keep all words.
+        official: As the published code: the Gumbel-softmax takes the attention's probabilities
+            instead of its logits, and the contrastive loss does not get ``tau`` (it is 1).
+    """
+
+    weight: float = 0.1
+    gamma: float = 0.005
+    gumbel_tau: float = 1.0
+    tau: float = 1.0
+    max_labels: int = 1024
+    num_layers: int = 1
+    num_heads: int = 8
+    dropout: float = 0.1
+    official: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning.
+
+        Raises:
+            ValueError: Naming the option.
+        """
+        for name in ("gumbel_tau", "tau"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"contrast.{name} must be above 0, got {getattr(self, name)}")
+        for name in ("max_labels", "num_layers", "num_heads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"contrast.{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"contrast.dropout must be from 0 to below 1, got {self.dropout}")
+
+    def check_width(self, width: int) -> None:
+        """Check that the heads divide the width of the word embeddings.
+
+        Raises:
+            UserError: If they do not.
+        """
+        if width % self.num_heads:
+            raise UserError(
+                f"model.contrast.num_heads: {self.num_heads} heads do not divide the word "
+                f"embeddings' {width} dimensions; set one that does"
+            )
