@@ -28,7 +28,7 @@ from hierarchy_lm.nn import StructuralOptions, StructuralTransformer
 
 LAYERS = (1, 2, 3, DEPTH)
 BATCH = 256
-TEXTS = (Texts(BATCH, 32, 64, 256), Texts(BATCH, 128, 32, 32))
+TEXTS = (Texts(BATCH, 32, 64, 256), Texts(BATCH, 128, 32, 32), Texts(BATCH, 256, 16, 32))
 
 
 def run(quick: bool) -> Report:
