@@ -30,6 +30,10 @@ from benchmarks.steps import (
 from benchmarks.timing import INTERLEAVED
 from hierarchy_lm.backbones import BackboneOptions
 from hierarchy_lm.pretraining import (
+    HGCLRPretrainer,
+    HiAGMPretrainer,
+    HiMatchPretrainer,
+    HPTPretrainer,
     MultiLabelPretrainer,
     MultiTaskPretrainer,
     NodeOnlyPretrainer,
@@ -47,6 +51,11 @@ METHODS: dict[str, MakeMethod] = {
     "multi-task": MultiTaskPretrainer,
     "multi-label": MultiLabelPretrainer,
     "node-only": NodeOnlyPretrainer,
+    "HPT": HPTPretrainer,
+    "HiMatch": HiMatchPretrainer,
+    "HiMatch with BCE": partial(HiMatchPretrainer, cls_weight=1.0),
+    "HGCLR": HGCLRPretrainer,
+    "HiAGM": HiAGMPretrainer,
 }
 
 

@@ -16,4 +16,4 @@ def recursive_regularisation(weights: Tensor, parents: Tensor) -> Tensor:
     """
     below = parents >= 0
     differences = weights[parents[below]] - weights[below]
-    return 0.5 * differences.float().square().sum()
+    return 0.5 * differences.square().sum()

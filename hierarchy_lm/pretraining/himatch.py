@@ -144,7 +144,7 @@ class HiMatchPretrainer(HierarchyPretrainer):
 
     def label_vectors(self, states: Tensor) -> Tensor:
         """Unit vectors of nodes from their states, ``(..., width)``."""
-        return F.normalize(self.label_map(states).float(), dim=-1)
+        return _unit(self.label_map(states))
 
     def text_features(self, batch: ProductBatch) -> tuple[Tensor, Tensor]:
         """[CLS], and what of it the text's vector is made."""
@@ -153,7 +153,7 @@ class HiMatchPretrainer(HierarchyPretrainer):
 
     def text_vectors(self, features: Tensor) -> Tensor:
         """Unit vectors of texts, ``(B, width)``."""
-        return F.normalize(self.text_map(features).float(), dim=-1)
+        return _unit(self.text_map(features))
 
     def forward(self, batch: ProductBatch) -> Tensor:
         """Logits of all nodes, ``(B, C)``, one level after the other."""
@@ -224,6 +224,11 @@ class HiMatchPretrainer(HierarchyPretrainer):
             metric.reset()
         self.alignment.reset()
         self.log_dict({f"{stage}/{name}": value for name, value in scores.items()})
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    """Of length 1, in float32 at least."""
+    return F.normalize(vectors.to(torch.promote_types(vectors.dtype, torch.float32)), dim=-1)
 
 
 def _map(size: int, width: int) -> nn.Sequential:

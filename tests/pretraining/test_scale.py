@@ -18,6 +18,10 @@ from hierarchy_lm.backbones import BackboneOptions
 from hierarchy_lm.batches import ProductBatch, SparseTargets, TokenBatch
 from hierarchy_lm.hierarchy import Hierarchy
 from hierarchy_lm.pretraining import (
+    HGCLRPretrainer,
+    HiAGMPretrainer,
+    HiMatchPretrainer,
+    HPTPretrainer,
     MultiLabelPretrainer,
     MultiTaskPretrainer,
     NodeOnlyPretrainer,
@@ -38,6 +42,16 @@ METHODS: dict[str, Make] = {
     "multi_task": lambda tree, tokenizer: MultiTaskPretrainer(tree, tokenizer, SMALL),
     "multi_label": lambda tree, tokenizer: MultiLabelPretrainer(tree, tokenizer, SMALL),
     "node_only": lambda tree, tokenizer: NodeOnlyPretrainer(tree, tokenizer, SMALL),
+    "hpt": lambda tree, tokenizer: HPTPretrainer(tree, tokenizer, SMALL),
+    "hpt_sampled": lambda tree, tokenizer: HPTPretrainer(
+        tree, tokenizer, SMALL, sample_per_level=500
+    ),
+    "himatch": lambda tree, tokenizer: HiMatchPretrainer(tree, tokenizer, SMALL),
+    "himatch_bce": lambda tree, tokenizer: HiMatchPretrainer(
+        tree, tokenizer, SMALL, cls_weight=1.0
+    ),
+    "hgclr": lambda tree, tokenizer: HGCLRPretrainer(tree, tokenizer, SMALL),
+    "hiagm": lambda tree, tokenizer: HiAGMPretrainer(tree, tokenizer, SMALL),
 }
 
 

@@ -1,0 +1,207 @@
+"""HiMatch as a whole: its loss and logits against NumPy, both forms, both sources of features."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from hierarchy_lm.backbones import BackboneOptions
+from hierarchy_lm.batches import ProductBatch, SparseTargets
+from hierarchy_lm.errors import UserError
+from hierarchy_lm.hierarchy import Hierarchy
+from hierarchy_lm.losses.matching import MatchingOptions
+from hierarchy_lm.nn.relational_gcn import RelationalOptions
+from hierarchy_lm.node_names import tokenize_names
+from hierarchy_lm.pretraining import HiMatchPretrainer
+from hierarchy_lm.vocabulary import Vocabulary
+
+# Names of one word, so that they are in the hand-made vocabulary.
+TREE = Hierarchy.from_paths(
+    [("w0", "w1", "w2"), ("w0", "w1", "w3 w7"), ("w0", "w4", "w5"), ("w6", "w8")]
+)
+GOLD = [[0, 2, 5], [1, 4], [0, 1, 2, 4, 6]]
+
+
+@pytest.fixture(scope="module")
+def tree_file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    file = tmp_path_factory.mktemp("tree") / "hierarchy.parquet"
+    TREE.to_parquet(file)
+    return str(file)
+
+
+@pytest.fixture
+def make(tree_file: str, wordpiece_folder: Path):
+    def build(**options: Any) -> HiMatchPretrainer:
+        torch.manual_seed(0)
+        backbone = BackboneOptions("tiny", pretrained="none")
+        rgcn = RelationalOptions(width=12)
+        model = HiMatchPretrainer(tree_file, str(wordpiece_folder), backbone, rgcn=rgcn, **options)
+        return model.double().eval()
+
+    return build
+
+
+@pytest.fixture
+def batch(make_documents) -> ProductBatch:
+    pairs = [(row, node) for row, nodes in enumerate(GOLD) for node in nodes]
+    targets = SparseTargets(*torch.tensor(pairs).T.contiguous())
+    return make_documents([3, 8, 11])._replace(targets=targets)
+
+
+def vectors(model: HiMatchPretrainer, batch: ProductBatch) -> tuple[np.ndarray, np.ndarray]:
+    """Unit vectors of texts and labels."""
+    _, features = model.text_features(batch)
+    return (
+        model.text_vectors(features).numpy(),
+        model.label_vectors(model.node_states()).numpy(),
+    )
+
+
+@pytest.mark.parametrize("distance", ["sse", "mse"])
+@pytest.mark.parametrize("margin_mode", ["relation", "path_distance"])
+def test_loss_is_that_of_the_drawn_nodes(make, batch, distance, margin_mode):
+    options = MatchingOptions(distance=distance, margin_mode=margin_mode, num_positives=2)
+    model = make(matching=options)
+    with torch.no_grad():
+        found, _ = model.evaluate(batch)
+        texts, labels = vectors(model, batch)
+        drawn = model._draw(batch.targets, batch, 0, -1)
+    per = 1 / 12 if distance == "mse" else 1
+    totals = [[], [], []]
+    for n, document in enumerate(drawn.documents.tolist()):
+        nodes = drawn.nodes[:, n].tolist()
+        d = [per * ((texts[document] - labels[node]) ** 2).sum() for node in nodes]
+        margins = [0.1, 0.2]
+        if margin_mode == "path_distance":
+            paths = [TREE.paths[node].split(" > ") for node in nodes]
+            steps = [
+                len(paths[0])
+                + len(p)
+                - 2 * len([1 for a, b in zip(paths[0], p, strict=False) if a == b])
+                for p in paths[2:]
+            ]
+            margins = [0.2 * step / 6 for step in steps]
+        total = d[0] + max(0, d[1] - per * 0.01)
+        total += sum(max(0, d[0] - x + g) for x, g in zip(d[2:], margins, strict=True))
+        totals[document].append(total)
+    assert [len(part) for part in totals] == [2, 2, 2]
+    assert found.item() == pytest.approx(np.mean([np.mean(part) for part in totals]), rel=1e-5)
+
+
+def test_alignment_alone_trains_neither_scale_nor_bias_the_fair_variant_both(make, batch):
+    alone, fair = make(), make(cls_weight=1.0)
+    for model in (alone, fair):
+        model.loss(batch).backward()
+    assert [p.grad for p in alone.head.parameters()] == [None, None]
+    assert all(p.grad.abs().max() > 0 for p in fair.head.parameters())
+    for model in (alone, fair):
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad and "backbone" not in name:
+                assert parameter.grad is not None, name
+
+
+def test_the_fair_variant_adds_the_bce_of_scaled_cosines(make, batch):
+    alone, fair = make(), make(cls_weight=0.5)
+    with torch.no_grad():
+        logits = fair(batch)
+        texts, labels = vectors(fair, batch)
+        both, matching = fair.loss(batch), alone.loss(batch)
+    expected = 20 * texts @ labels.T + fair.head.bias.detach().numpy()
+    np.testing.assert_allclose(logits.numpy(), expected, atol=1e-6)
+    target = batch.targets.dense(3, TREE.num_nodes).double()
+    bce = F.binary_cross_entropy_with_logits(logits, target)
+    assert (both - matching).item() == pytest.approx(0.5 * bce.item(), rel=1e-5)
+
+
+def test_names_bring_the_mean_of_their_word_embeddings_and_no_gradient(make, batch, wordpiece):
+    model = make(node_features="name_emb")
+    table = model.backbone.word_embeddings
+    features = model.features(model.backbone)
+    for node, name in enumerate(TREE.names):
+        ids = wordpiece.tokenizer.encode(name, add_special_tokens=False).ids
+        torch.testing.assert_close(features[node], table[ids].mean(dim=0).detach())
+    assert not features.requires_grad
+
+
+def test_names_bring_their_cls_as_it_was_at_the_last_refresh(make, wordpiece: Vocabulary):
+    model = make(node_features="name_cls").train()
+    model.features.refresh(model.backbone)
+    assert model.backbone.training
+    first = model.features(model.backbone).clone()
+    names = tokenize_names(TREE, wordpiece, specials=True)
+    encoder = model.backbone.encoder.eval()
+    for node in range(TREE.num_nodes):
+        ids = names.ids[names.offsets[node] : names.offsets[node + 1]][None]
+        with torch.no_grad():
+            expected = encoder(ids).last_hidden_state[0, 0]
+        torch.testing.assert_close(first[node], expected)
+    with torch.no_grad():
+        model.backbone.word_embeddings.mul_(2)
+    assert torch.equal(model.features(model.backbone), first)
+    model.features.refresh(model.backbone)
+    assert not torch.equal(model.features(model.backbone), first)
+    assert "features.cls" in model.state_dict()  # a resumed run goes on with it
+
+
+def test_random_features_are_learnt(make, batch):
+    model = make(node_features="random")
+    model.loss(batch).backward()
+    assert model.features.vectors.grad.abs().max() > 0
+
+
+def test_evaluation_computes_the_labels_once_and_not_after_they_changed(make, batch):
+    model = make()
+    with torch.no_grad():
+        before = model(batch)
+        assert torch.equal(model(batch), before)
+        model.graph.inputs.weight.normal_()
+        model.train()
+        model.eval()
+        assert not torch.equal(model(batch), before)
+
+
+def test_official_form_classifies_by_a_map_of_all_nodes_features(make, batch):
+    model = make(form="official", cls_weight=1.0)
+    assert model.propagation.features.weight.shape == (
+        TREE.num_nodes * 300,
+        model.backbone.hidden_size,
+    )
+    with torch.no_grad():
+        features = model.propagation(model.backbone(batch.tokens))
+        expected = features @ model.head.weight.T + model.head.bias
+        torch.testing.assert_close(model(batch), expected)
+    assert model.head.weight.shape == (TREE.num_nodes, TREE.num_nodes * 300)
+    model.loss(batch).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None or "backbone" in name, name
+
+
+def test_official_form_refuses_a_large_tree_in_one_line(wordpiece_folder, tmp_path):
+    Hierarchy.from_paths([("a", f"b{n}") for n in range(600)]).to_parquet(tmp_path / "tree.parquet")
+    with pytest.raises(UserError, match=r"601 nodes.*use form: shared") as refused:
+        HiMatchPretrainer(
+            str(tmp_path / "tree.parquet"),
+            str(wordpiece_folder),
+            BackboneOptions("tiny", pretrained="none"),
+            form="official",
+        )
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("options", [{"cls_weight": -1.0}, {"refresh_every": 0}])
+def test_numbers_out_of_range_are_refused(make, options):
+    with pytest.raises(ValueError, match="cls_weight"):
+        make(**options)
+
+
+def test_a_path_drawn_for_the_epoch_gives_the_label_but_all_paths_are_gold(make, batch):
+    model = make(path_mode="sample_one")
+    for epoch in range(6):
+        drawn = model._draw(model._train_targets(batch), batch, 0, epoch)
+        for n, document in enumerate(drawn.documents.tolist()):
+            label, _, sibling, other = drawn.nodes[:, n].tolist()
+            assert label in GOLD[document]
+            assert not {sibling, other} & set(GOLD[document])
