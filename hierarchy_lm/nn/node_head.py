@@ -10,6 +10,15 @@ from torch.nn import functional as F
 from hierarchy_lm.nn.block import INIT_STD
 
 
+def even_odds(level_sizes: Sequence[int]) -> Tensor:
+    """Logits ``(C,)`` with which all nodes of a level are alike and sum to 1: logit(1 / C_l).
+
+    A level of one node has one half.
+    """
+    odds = [-math.log(max(1, size - 1)) for size in level_sizes for _ in range(size)]
+    return torch.tensor(odds)
+
+
 class NodeHead(nn.Module):
     """Scores of all nodes, those of level l from the l-th state alone.
 
@@ -27,9 +36,7 @@ class NodeHead(nn.Module):
         self.level_sizes = list(level_sizes)
         num_nodes = sum(self.level_sizes)
         self.weight = nn.Parameter(INIT_STD * torch.randn(num_nodes, hidden_size))
-        # logit(1 / C_l); a level of one node starts at one half
-        odds = [-math.log(max(1, size - 1)) for size in self.level_sizes for _ in range(size)]
-        self.bias = nn.Parameter(torch.tensor(odds))
+        self.bias = nn.Parameter(even_odds(self.level_sizes))
 
     def forward(self, states: Tensor) -> Tensor:
         """One product per level, concatenated."""

@@ -13,6 +13,7 @@ from hierarchy_lm.decoding import DecodeOptions
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.losses.zero_bounded import zero_bounded_cross_entropy
 from hierarchy_lm.nn import LabelVocabulary
+from hierarchy_lm.nn.node_head import even_odds
 from hierarchy_lm.nn.prompt_graph import PromptGraph
 from hierarchy_lm.node_names import tokenize_names
 from hierarchy_lm.optimizers import OptimizerOptions
@@ -99,6 +100,8 @@ class HPTPretrainer(HierarchyPretrainer):
         words = self.backbone.word_embeddings.detach()
         names = tokenize_names(self.hierarchy, vocabulary, specials=init_specials)
         self.labels = LabelVocabulary(names.embedded(words, "mean"))
+        # From 0, an untrained model would predict about every second node of the tree.
+        self.labels.bias.data = even_odds(self.hierarchy.level_sizes)
         depth = self.hierarchy.depth
         self.graph = PromptGraph(depth, words.shape[1])
         self.pred = nn.Parameter(words[masks.mask_id].clone())

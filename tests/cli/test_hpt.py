@@ -1,0 +1,141 @@
+"""HPT through the command: trains, resumes, predicts, exports a plain encoder, on ranks too."""
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from transformers import AutoModel, AutoTokenizer
+
+from hierarchy_lm.backbones import BackboneOptions
+from hierarchy_lm.batches import TokenBatch
+from hierarchy_lm.hierarchy import Hierarchy
+from hierarchy_lm.pretraining import HPTPretrainer
+
+from .conftest import EXPERIMENTS, TINY
+from .test_ddp import RANKS, fit_on_ranks, seen
+
+EXPERIMENT = EXPERIMENTS / "baselines" / "hpt.yaml"
+TEXTS = ["Red running shoe", "a wooden table for the garden, 120 cm", ""]
+SMALL = [*TINY, "--trainer.limit_train_batches=3"]
+OFFICIAL = [
+    *("--model.edges=official", "--model.loss=global", "--model.joint_mlm=true"),
+    *("--model.init_specials=true", "--model.keep_text_sep=true"),
+]
+
+
+def fit(hlm, catalogue, root, *args):
+    status, _, err = hlm(
+        *("fit", "--config", EXPERIMENT, *SMALL, f"--data.dataset={catalogue}"),
+        *(f"--trainer.default_root_dir={root}", *args),
+    )
+    assert status == 0, err
+    return err
+
+
+def weights(run):
+    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+def test_it_trains_in_half_precision_predicts_and_exports_the_plain_encoder(
+    hlm, catalogue, tmp_path
+):
+    fit(hlm, catalogue, tmp_path, "--trainer.precision=bf16-mixed")
+    run = tmp_path / "version_0"
+    scores = json.loads((run / "fit.json").read_text())
+    assert {"val/loss", "val/micro_f1_L1", "val/micro_f1_L4", "val/path_consistency"} <= set(scores)
+    given = [f"--data.dataset={catalogue}", f"--trainer.default_root_dir={tmp_path}"]
+    status, _, err = hlm(
+        *("predict", "--config", run / "config.yaml", "--ckpt_path=best", *given),
+    )
+    assert status == 0, err
+    table = pq.read_table(sorted((tmp_path / "version_1" / "predictions").glob("*.parquet")))
+    expected = pq.read_table(sorted((catalogue / "products").glob("test-*.parquet")))["item_id"]
+    assert sorted(table["item_id"].to_pylist()) == sorted(expected.to_pylist())
+    status, _, err = hlm("export", run, tmp_path / "encoder")
+    assert status == 0, err
+    assert_text_only_cls(tmp_path / "encoder", run, catalogue)
+
+
+def assert_text_only_cls(folder, run, catalogue):
+    model = HPTPretrainer(
+        str(catalogue / "hierarchy.parquet"),
+        str(run / "tokenizer"),
+        BackboneOptions("tiny", vocab_size=8000),
+    ).eval()
+    checkpoint = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    model.load_state_dict(checkpoint["state_dict"])
+    tokens = AutoTokenizer.from_pretrained(folder)(TEXTS, padding=True, return_tensors="pt")
+    batch = TokenBatch(tokens["input_ids"], tokens["token_type_ids"], tokens["attention_mask"])
+    with torch.no_grad():
+        theirs = AutoModel.from_pretrained(folder).eval()(**tokens).last_hidden_state[:, 0]
+        assert torch.equal(model.backbone(batch), theirs)
+    stored = load_file(folder / "model.safetensors")
+    assert set(stored) == set(model.backbone.encoder.state_dict())
+    rows = len(stored["embeddings.word_embeddings.weight"])
+    assert rows == len(AutoTokenizer.from_pretrained(folder))  # V, and none of nodes
+    depth = Hierarchy.from_parquet(catalogue / "hierarchy.parquet").depth
+    kept = checkpoint["level_tokens"]
+    assert kept["embeddings"].shape == (2 * depth + 1, 32)
+    assert kept["read"].tolist() == list(range(1, 2 * depth, 2))
+
+
+def test_a_resumed_run_ends_where_one_ends_that_never_stopped(hlm, catalogue, tmp_path):
+    options = [
+        *("--model.sample_per_level=3", "--model.joint_mlm=true"),
+        *("--model.optimizer.schedule=constant", "--model.optimizer.warmup=0"),
+    ]
+    fit(hlm, catalogue, tmp_path / "whole", *options, "--trainer.max_epochs=2")
+    fit(hlm, catalogue, tmp_path / "parts", *options)
+    last = tmp_path / "parts" / "version_0" / "checkpoints" / "last.ckpt"
+    resumed = [f"--ckpt_path={last}", "--trainer.max_epochs=2"]
+    fit(hlm, catalogue, tmp_path / "parts", *options, *resumed)
+    one, other = (weights(tmp_path / n) for n in ("whole/version_0", "parts/version_1"))
+    for name, value in one["state_dict"].items():
+        assert torch.equal(value, other["state_dict"][name]), name
+
+
+def test_the_official_behaviour_trains_from_the_head_of_an_exported_mlm_run(
+    hlm, catalogue, tmp_path
+):
+    status, _, err = hlm(
+        *("fit", "--config", EXPERIMENTS / "mlm.yaml", *SMALL, f"--data.dataset={catalogue}"),
+        *("--data.text.max_length=24", f"--trainer.default_root_dir={tmp_path / 'mlm'}"),
+    )
+    assert status == 0, err
+    status, _, err = hlm("export", tmp_path / "mlm" / "version_0", tmp_path / "encoder")
+    assert status == 0, err
+    start = f"--model.backbone.init_from={tmp_path / 'encoder'}"
+    still = ["--model.optimizer.lr=1e-30", "--model.optimizer.weight_decay=0"]
+    err = fit(hlm, catalogue, tmp_path / "hpt", *OFFICIAL, start, *still)
+    assert f"{tmp_path / 'encoder'}: its MLM head is taken over" in err
+    trained = weights(tmp_path / "mlm" / "version_0")["state_dict"]
+    found = weights(tmp_path / "hpt" / "version_0")["state_dict"]
+    for name in ("dense.weight", "dense.bias", "norm.weight", "norm.bias", "bias"):
+        assert torch.equal(found[f"mlm_head.{name}"], trained[f"head.{name}"]), name
+
+
+def test_texts_without_room_for_the_prompts_are_one_line(hlm, catalogue, tmp_path):
+    status, _, err = hlm(
+        *("fit", "--config", EXPERIMENT, *SMALL, f"--data.dataset={catalogue}"),
+        *("--data.text.max_length=505", f"--trainer.default_root_dir={tmp_path}"),
+    )
+    assert status == 2
+    assert "data.text.max_length is 505 and the prompts of 4 levels take 8 tokens more" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.ddp
+@pytest.mark.slow
+def test_two_ranks_learn_what_one_does(catalogue, tmp_path, tmp_path_factory):
+    config = yaml.safe_load(EXPERIMENT.read_text())
+    config["model"]["init_args"] |= {"joint_mlm": True, "sample_per_level": 3}
+    (tmp_path / "joint.yaml").write_text(yaml.safe_dump(config))
+    for experiment in ("baselines/hpt", str(tmp_path / "joint")):
+        folders = fit_on_ranks(experiment, catalogue, tmp_path_factory)
+        one, two = (seen(folders[ranks], 0)["gradients"] for ranks in RANKS)
+        assert {"labels.weight", "graph.levels", "pred"} <= one.keys() == two.keys()
+        for name, gradient in one.items():
+            assert torch.allclose(gradient, two[name], rtol=0, atol=1e-9), name
