@@ -1,6 +1,8 @@
 """The encoder as all models see it: tokens in, [CLS] out."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -55,6 +57,7 @@ class Backbone(nn.Module):
         self.num_segments = count_segments(encoder)
         self._first_position = first_position(encoder)
         self._fused_attention = encoder.config._attn_implementation
+        self._own_attention: str | None = None
         if gradient_checkpointing:
             checkpoint_layers(encoder)
 
@@ -148,9 +151,22 @@ class Backbone(nn.Module):
         # On a CPU in bfloat16 the backward pass of the fused kernel is slow: without dropout on the
         # attention weights (ALBERT) a step takes 1.4 to 1.8 times as long as with plain products.
         plain = self.training and device.type == "cpu" and torch.is_autocast_enabled("cpu")
-        wanted = "eager" if plain else self._fused_attention
+        wanted = self._own_attention or ("eager" if plain else self._fused_attention)
         if self.encoder.config._attn_implementation != wanted:
             self.encoder.set_attn_implementation(wanted)
+
+    @contextmanager
+    def attention_by(self, name: str) -> Iterator[None]:
+        """Let a function that is registered with the library under a name compute attention.
+
+        :meth:`encode` hands it masks ``(B, 1, S, keys)`` of booleans as they are.
+        """
+        self._own_attention = name
+        try:
+            yield
+        finally:
+            self._own_attention = None
+            self.encoder.set_attn_implementation(self._fused_attention)
 
     def all_layer_cls(self, tokens: TokenBatch) -> Tensor:
         """[CLS] after each layer, ``(B, num_layers, k)``, for knowledge skip (DHPC, C.1).

@@ -1,5 +1,7 @@
 """Nodes of the tree as words of their own (HPT, HBGL): embedded at the input, scored at the end."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -45,3 +47,16 @@ class LabelVocabulary(nn.Module):
             - output: ``(M, end - start)``
         """
         return F.linear(states, self.weight[start:end], self.bias[start:end])
+
+    def score_levels(self, states: Tensor, level_sizes: Sequence[int]) -> Tensor:
+        """Scores of all nodes, those of level l by the l-th state alone.
+
+        Shape:
+            - states: ``(B, L, E)``, as for :meth:`score`
+            - output: ``(B, C)``
+        """
+        # split, not slices: the gradient of L slices of the matrix would be L matrices of its size.
+        sizes = list(level_sizes)
+        weights, biases = self.weight.split_with_sizes(sizes), self.bias.split_with_sizes(sizes)
+        levels = zip(states.unbind(dim=1), weights, biases, strict=True)
+        return torch.cat([F.linear(state, weight, bias) for state, weight, bias in levels], dim=1)

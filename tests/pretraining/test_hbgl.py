@@ -1,0 +1,308 @@
+"""HBGL's second stage: who sees whom, one pass for training and a cached one for decoding."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from hierarchy_lm.backbones import BackboneOptions, EmbeddedTokens
+from hierarchy_lm.batches import ProductBatch, SparseTargets, TokenBatch
+from hierarchy_lm.decoding import DecodeOptions
+from hierarchy_lm.errors import UserError
+from hierarchy_lm.hierarchy import Hierarchy
+from hierarchy_lm.pretraining import HBGLPretrainer
+from hierarchy_lm.pretraining.hbgl_blocks import behind, label_tokens, text_tokens
+from hierarchy_lm.pretraining.hbgl_decoding import GreedyDecoder
+
+from .conftest import CLS, MASK, SEP, SIZE
+
+TREE = Hierarchy.from_paths(
+    [("w1", "w2", "w3 w4"), ("w1", "w2", "w5"), ("w1", "w6"), ("w7", "w8", "w9"), ("w10p1p2",)]
+)
+OFFSETS = [0, 3, 6, 9]
+L, C, T = 3, 9, 7
+# Two paths; one that ends above the leaves; a single root.
+CLOSED = [(0, 0), (0, 2), (0, 3), (0, 5), (0, 6), (1, 0), (1, 3), (2, 1)]
+TARGETS = SparseTargets(*torch.tensor(CLOSED).T.contiguous())
+LENGTHS = [7, 5, 6]
+
+
+@pytest.fixture(scope="module")
+def tree_file(tmp_path_factory) -> str:
+    file = tmp_path_factory.mktemp("tree") / "hierarchy.parquet"
+    TREE.to_parquet(file)
+    return str(file)
+
+
+@pytest.fixture
+def make(tree_file, wordpiece_folder: Path):
+    def build(spread: float = 0.0, **options: Any) -> HBGLPretrainer:
+        torch.manual_seed(0)
+        backbone = BackboneOptions("tiny", pretrained="none")
+        model = HBGLPretrainer(tree_file, str(wordpiece_folder), backbone, **options)
+        if spread:  # so that greedy decoding predicts many nodes, and different ones
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    parameter.add_(spread * torch.randn_like(parameter))
+        return model.eval()
+
+    return build
+
+
+def batch(rows: tuple[int, ...] = (0, 1, 2)) -> ProductBatch:
+    ids = torch.randint(5, SIZE, (3, T), generator=torch.Generator().manual_seed(2))
+    places, lengths = torch.arange(T), torch.tensor(LENGTHS)[:, None]
+    ids = ids.masked_fill(places >= lengths, 0).masked_fill(places == lengths - 1, SEP)
+    ids[:, 0] = CLS
+    tokens = TokenBatch(ids, torch.zeros_like(ids), (places < lengths).long())
+    return ProductBatch(tokens, TARGETS, torch.tensor(rows), torch.ones(3), 1.0)
+
+
+def test_the_tree_of_these_tests():
+    assert TREE.level_offsets.tolist() == OFFSETS
+    assert TREE.names[2] == "w7"
+    assert TREE.parents[[3, 5, 6]].tolist() == [0, 2, 3]
+
+
+def joint(model: HBGLPretrainer, targets: SparseTargets = TARGETS) -> EmbeddedTokens:
+    text = text_tokens(model.backbone, batch().tokens)
+    return behind(text, model._labels(text, targets))
+
+
+def test_who_attends_to_whom(make):
+    """Text, then the true blocks 1 to 3, then the masked blocks 1 to 4."""
+    sequence = joint(make())
+    for document, length in enumerate(LENGTHS):
+        for row in range(T + 2 * L + 1):
+            expected = set(range(length))
+            if T <= row < T + L:
+                expected |= set(range(T, row + 1))
+            elif row >= T + L:
+                expected |= {*range(T, row - L), row}
+            found = torch.nonzero(sequence.mask[document, row])[:, 0].tolist()
+            assert set(found) == expected, (document, row)
+
+
+def test_true_and_masked_blocks_share_positions_that_follow_the_text(make):
+    sequence = joint(make())
+    for document, length in enumerate(LENGTHS):
+        assert sequence.positions[document, :T].tolist() == list(range(T))
+        blocks = sequence.positions[document, T:].tolist()
+        assert blocks == [length, length + 1, length + 2, *range(length, length + 4)]
+    assert sequence.segments[:, T:].unique().tolist() == [1]
+    assert sequence.segments[:, :T].unique().tolist() == [0]
+
+
+def test_blocks_hold_sums_of_label_vectors_and_masks(make):
+    model = make()
+    blocks = joint(model).embeddings[:, T:]
+    for document in range(3):
+        for level in range(L):
+            nodes = [n for d, n in CLOSED if d == document and TREE.levels[n] == level + 1]
+            expected = model.labels.weight[nodes].sum(dim=0)
+            torch.testing.assert_close(blocks[document, level], expected)
+    assert (blocks[:, L:] == model.backbone.word_embeddings[MASK]).all()
+
+
+def test_text_never_sees_labels_and_masked_blocks_only_those_above(make):
+    model = make()
+    other = SparseTargets(torch.tensor([0, 0, 0, 1, 2]), torch.tensor([0, 4, 6, 2, 1]))
+    first, second = (model.backbone.encode(joint(model, given)) for given in (TARGETS, other))
+    assert torch.equal(first[:, :T], second[:, :T])
+    alone = model.backbone(batch().tokens)
+    torch.testing.assert_close(first[:, 0], alone, atol=1e-6, rtol=1e-5)
+    differs = (first[0, -L - 1 :] - second[0, -L - 1 :]).abs().amax(dim=1) > 1e-6
+    assert differs.tolist() == [False, True, True, True]  # {0, 2} against {0} on level 1
+
+
+def test_a_masked_block_reaches_nothing_but_itself(make):
+    model = make()
+    sequence = joint(model)
+    before = model.backbone.encode(sequence)
+    changed = sequence.embeddings.clone()
+    changed[:, T + L + 1] += 1.0
+    after = model.backbone.encode(sequence._replace(embeddings=changed))
+    differs = (before - after).abs().amax(dim=(0, 2)) > 0
+    assert torch.nonzero(differs)[:, 0].tolist() == [T + L + 1]
+
+
+def slow_states(model: HBGLPretrainer, true: list[list[list[int]]]) -> Tensor:
+    """States of the masked blocks of the next step, given nodes by document and step, uncached."""
+    text = text_tokens(model.backbone, batch().tokens)
+    rows = [
+        torch.stack([model.labels.weight[nodes].sum(dim=0) for nodes in steps])
+        if steps
+        else torch.zeros(0, model.labels.weight.shape[1])
+        for steps in true
+    ]
+    mask = model.backbone.word_embeddings[MASK]
+    labels = label_tokens(torch.stack(rows), mask, text)
+    return model.mlm_head.transform(model.backbone.encode(behind(text, labels))[:, -1])
+
+
+@pytest.mark.parametrize("restrict", [True, False])
+def test_cached_decoding_gives_what_whole_passes_give(make, restrict):
+    model = make(spread=0.15, restrict_level=restrict)
+    with torch.no_grad():
+        model.labels.bias += 0.5  # so that no document stops at once
+        model.mlm_head.bias[SEP] -= 2.0
+        text = text_tokens(model.backbone, batch().tokens)
+        found = model._greedy(text, model._read(text))
+        true: list[list[list[int]]] = [[], [], []]
+        chosen: list[set[int]] = [set(), set(), set()]
+        active = [True] * 3
+        steps = L if restrict else L + 1
+        for step in range(steps):
+            states = slow_states(model, true)
+            logits = states @ model.labels.weight.T + model.labels.bias
+            stops = states @ model.backbone.word_embeddings[SEP] + model.mlm_head.bias[SEP]
+            among = range(OFFSETS[step], OFFSETS[step + 1]) if restrict else range(C)
+            for document in range(3):
+                high = [n for n in among if logits[document, n] > 0 and active[document]]
+                new = set(high) - chosen[document]
+                assert logits[document, sorted(new)].tolist() == pytest.approx(
+                    found.logits[document, sorted(new)].tolist(), abs=1e-5
+                )
+                chosen[document] |= new
+                true[document].append(high)
+                active[document] &= bool(stops[document] <= 0)
+    assert [set(torch.nonzero(row)[:, 0].tolist()) for row in found.chosen] == chosen
+    assert sum(map(len, chosen)) > 5
+
+
+def test_the_loss_of_evaluation_is_that_of_the_joint_pass_without_masked_true_blocks(make):
+    for restrict in (True, False):
+        model = make(spread=0.1, restrict_level=restrict, true_mask_prob=0.0)
+        with torch.no_grad():
+            loss, predicted = model.evaluate(batch())
+            torch.testing.assert_close(loss, model.loss(batch()), atol=1e-5, rtol=1e-5)
+        found = model.predict_step(batch(), 0)
+        assert predicted.labels.tolist() == found["labels"].tolist()
+        logits = model(batch())
+        assert logits.shape == (3, C)
+
+
+def test_true_blocks_are_masked_by_seed_epoch_and_row(make, monkeypatch):
+    monkeypatch.setenv("PL_GLOBAL_SEED", "3")
+    model = make()
+    seen: list[EmbeddedTokens] = []
+    encode = model.backbone.encode
+    monkeypatch.setattr(model.backbone, "encode", lambda t: seen.append(t) or encode(t))
+
+    def masked(rows: tuple[int, ...]) -> list[list[bool]]:
+        model.loss(batch(rows))
+        true = seen[-1].embeddings[:, T : T + L]
+        return (true == model.backbone.word_embeddings[MASK]).all(dim=2).tolist()
+
+    drawn = [masked((3 * n, 3 * n + 1, 3 * n + 2)) for n in range(60)]
+    assert masked((0, 1, 2)) == drawn[0]
+    assert masked((2, 0, 1)) == [drawn[0][2], drawn[0][0], drawn[0][1]]
+    share = torch.tensor(drawn).float().mean()
+    assert share == pytest.approx(0.5, abs=4 * 0.5 / 540**0.5)
+
+
+def gradient(model: HBGLPretrainer) -> dict[str, Tensor]:
+    model.zero_grad()
+    model.loss(batch()).backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("restrict", [True, False])
+def test_every_parameter_is_trained(make, restrict):
+    """DDP stops at a parameter without gradient."""
+    model = make(restrict_level=restrict).train()
+    assert gradient(model).keys() == dict(model.named_parameters()).keys()
+
+
+def test_true_blocks_pass_no_gradient_on_unless_asked(make):
+    known = {"true_mask_prob": 0.0, "spread": 0.1}
+    cut, whole = (gradient(make(true_block_grad=on, **known)) for on in (False, True))
+    assert not torch.equal(cut["labels.weight"], whole["labels.weight"])
+    assert torch.equal(cut["labels.bias"], whole["labels.bias"])
+    model, fixed = make(**known), make(**known)
+    constant = fixed._sums
+    fixed._sums = lambda *cells: constant(*cells).detach()
+    for name, value in gradient(model).items():
+        assert torch.equal(value, gradient(fixed)[name])
+
+
+def test_a_different_share_of_masked_true_blocks_gives_another_loss(make):
+    losses = {make(spread=0.1, true_mask_prob=p).loss(batch()).item() for p in (0.0, 0.5, 1.0)}
+    assert len(losses) == 3
+
+
+def test_official_candidates_give_another_loss_of_the_same_states(make):
+    ours, official = (make(spread=0.1, restrict_level=on) for on in (True, False))
+    assert ours.loss(batch()).item() != pytest.approx(official.loss(batch()).item(), rel=1e-3)
+
+
+def test_vectors_start_from_the_names_of_the_nodes(make, wordpiece):
+    words = make().backbone.word_embeddings
+    pieces = [words[wordpiece.tokenizer.token_to_id(w)] for w in ("w10", "##p1", "##p2")]
+    root = TREE.node_of("w10p1p2")
+    three = torch.stack(pieces)
+    torch.testing.assert_close(make().labels.weight[root], three.mean(dim=0))
+    torch.testing.assert_close(make(label_init="sum").labels.weight[root], three.sum(dim=0))
+    drawn = make(label_init="random").labels.weight
+    assert drawn.std().item() == pytest.approx(0.02, rel=0.2)
+    assert not torch.equal(drawn, make().labels.weight)
+
+
+def test_probabilities_of_the_nodes_that_compete_start_with_a_sum_of_one(make):
+    assert torch.sigmoid(make().labels.bias).tolist() == pytest.approx([1 / 3] * 9)
+    everything = make(restrict_level=False).labels.bias
+    assert torch.sigmoid(everything).tolist() == pytest.approx([1 / 9] * 9)
+    assert make(bias_init="zero").labels.bias.abs().max() == 0
+
+
+def test_official_rule_and_constraints_reach_the_decoder(make, monkeypatch):
+    seen: list[GreedyDecoder] = []
+    call = GreedyDecoder.__call__
+    monkeypatch.setattr(
+        GreedyDecoder, "__call__", lambda own, *args: seen.append(own) or call(own, *args)
+    )
+    options = {"stop_rule": "official", "decode": DecodeOptions("parent"), "restrict_level": False}
+    make(**options).predict_step(batch(), 0)
+    (decoder,) = seen
+    assert (decoder.rule, decoder.options.constraint, decoder.restrict_level) == (
+        "official", "parent", False
+    )  # fmt: skip
+
+
+class Data:
+    max_length, num_segments, num_labels = 509, 1, C
+
+
+class OneStep:
+    """As much of a trainer as a checkpoint asks for."""
+
+    datamodule = Data()
+
+
+def test_a_checkpoint_says_what_stands_behind_a_text(make):
+    model = make()
+    model._trainer = OneStep()
+    checkpoint: dict[str, Any] = {}
+    model.on_save_checkpoint(checkpoint)
+    tokens = checkpoint["level_tokens"]
+    assert tokens["embeddings"].shape == (L, model.backbone.word_embeddings.shape[1])
+    assert (tokens["embeddings"] == model.backbone.word_embeddings[MASK]).all()
+    assert tokens["offsets"].tolist() == tokens["read"].tolist() == [0, 1, 2]
+    assert (tokens["segment"], tokens["keep_sep"]) == (1, True)
+
+
+def test_texts_must_leave_positions_for_the_levels(make):
+    model = make()
+    assert model.backbone.max_length == 512
+    model._trainer = OneStep()
+    with pytest.raises(UserError, match=r"text.max_length is 509.* at most 508 tokens"):
+        model.setup("fit")
+
+
+def test_what_cannot_be_hbgl_is_refused(make, tree_file, wordpiece_folder):
+    with pytest.raises(UserError, match="single tokens"):
+        HBGLPretrainer(tree_file, str(wordpiece_folder), BackboneOptions("dnn"))
+    with pytest.raises(ValueError, match="true_mask_prob"):
+        make(true_mask_prob=1.5)

@@ -1,0 +1,273 @@
+"""HBGL's first stage on a tree of seven nodes, against loops over its definition."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from hierarchy_lm.backbones import Backbone, BackboneOptions, EmbeddedTokens, create_backbone
+from hierarchy_lm.hierarchy import Hierarchy
+from hierarchy_lm.nn import MLMHead
+from hierarchy_lm.pretraining.hbgl_graphs import batch_graphs, graph_loss, graph_targets
+from hierarchy_lm.pretraining.hbgl_labels import HBGLLabelOptions, LabelStage, Ranks
+from hierarchy_lm.pretraining.hbgl_subtrees import Subtree
+
+#      A           B
+#   a  b  c        d
+#   x
+TREE = Hierarchy.from_paths([("A", "a", "x"), ("A", "b"), ("A", "c"), ("B", "d")])
+A, B, Aa, Ab, Ac, Bd, X = range(7)
+WHOLE = Subtree(np.arange(7), np.array([-1, -1, A, A, A, B, Aa]))
+BELOW = Subtree(np.array([A, Ab, Ac]), np.array([-1, 0, 0]))
+# What a, b, c and d stand for if just they are masked.
+OURS = {Aa: {Aa}, Ab: {Ab, Ac}, Ac: {Ab, Ac}, Bd: {Bd}}
+OFFICIAL = {Aa: {Aa}, Ab: {Ab}, Ac: {Ac, Bd}, Bd: {Ac, Bd}}
+CLS, MASK = 2, 4
+ALONE = Ranks(0, 1, lambda part: part)
+
+
+def mask(*nodes: int, of: Subtree = WHOLE) -> np.ndarray:
+    return np.isin(of.nodes, nodes)
+
+
+def test_the_tree_of_these_tests():
+    assert TREE.paths == ["A", "B", "A > a", "A > b", "A > c", "B > d", "A > a > x"]
+    assert WHOLE.leaves.tolist() == [False, False, False, True, True, True, True]
+
+
+def targets(masked: np.ndarray, **how: bool) -> dict[int, set[int]]:
+    graphs = batch_graphs([WHOLE], [masked])
+    found = graph_targets(graphs, how.get("siblings", True), how.get("official_bug", False))[0]
+    return {
+        row: set(torch.nonzero(found[row])[:, 0].tolist()) for row in range(7) if any(found[row])
+    }
+
+
+def test_a_masked_leaf_stands_for_its_masked_siblings_and_an_inner_node_for_itself():
+    assert targets(mask(Aa, Ab, Ac, Bd)) == OURS
+    assert targets(mask(A, Ab, X)) == {A: {A}, Ab: {Ab}, X: {X}}
+
+
+def test_with_cross_entropy_every_node_stands_for_itself():
+    assert targets(mask(Ab, Ac), siblings=False) == {Ab: {Ab}, Ac: {Ac}}
+
+
+def test_the_official_code_looks_up_the_node_before():
+    """Ac is looked up as Ab, Bd as Ac: leaves below A. Ab is looked up as Aa, an inner node."""
+    assert targets(mask(Aa, Ab, Ac, Bd), official_bug=True) == OFFICIAL
+
+
+def links(both_ways: bool) -> list[set[int]]:
+    """Whom each of [CLS] (0) and the nodes (from 1 on) attends to."""
+    found = batch_graphs([WHOLE], [mask()]).links(both_ways)[0]
+    return [set(torch.nonzero(row)[:, 0].tolist()) for row in found]
+
+
+def test_nodes_attend_to_parent_and_children_alone():
+    a, b, aa, ab, ac, bd, x = (node + 1 for node in range(7))
+    assert links(both_ways=True) == [
+        {a, b}, {0, aa, ab, ac}, {0, bd}, {a, x}, {a}, {a}, {b}, {aa}
+    ]  # fmt: skip
+
+
+def test_one_way_parents_attend_to_children_and_leaves_to_all():
+    a, b, aa, ab, ac, bd, x = (node + 1 for node in range(7))
+    everyone = set(range(8))
+    assert links(both_ways=False) == [
+        {a, b}, {aa, ab, ac}, {bd}, {x}, everyone, everyone, everyone, everyone
+    ]  # fmt: skip
+
+
+def test_padding_is_seen_by_no_node():
+    found = batch_graphs([WHOLE, BELOW], [mask(), mask(of=BELOW)]).links(both_ways=True)
+    assert not found[1, :4, 4:].any()
+    assert found.any(dim=2).all()
+
+
+def softplus(z: float) -> float:
+    return math.log1p(math.exp(-abs(z))) + max(z, 0.0)
+
+
+SUBTREES, MASKS = [WHOLE, BELOW], [mask(Aa, Ab, Ac, Bd), mask(Ab, of=BELOW)]
+
+
+def slow_loss(states: Tensor, vectors: Tensor, loss: str, everything: bool, bug: bool) -> float:
+    total = 0.0
+    for k, (subtree, masked) in enumerate(zip(SUBTREES, MASKS, strict=True)):
+        wanted = [OFFICIAL if bug else OURS, {1: {1}}][k]
+        candidates = range(7) if everything else subtree.nodes.tolist()
+        for place in np.flatnonzero(masked):
+            z = {node: float(states[k, place] @ vectors[node]) for node in candidates}
+            right = {int(subtree.nodes[other]) for other in wanted[int(place)]}
+            if loss == "ce":
+                own = z[int(subtree.nodes[place])]
+                total += math.log(sum(math.exp(value) for value in z.values())) - own
+            else:
+                total += sum(softplus(z[n]) - z[n] * (n in right) for n in candidates)
+    return total
+
+
+@pytest.mark.parametrize("loss", ["bce", "ce"])
+@pytest.mark.parametrize("everything", [False, True])
+@pytest.mark.parametrize("bug", [False, True])
+def test_loss_is_that_of_loops_over_masked_nodes_and_candidates(loss, everything, bug):
+    torch.manual_seed(0)
+    vectors, states = torch.randn(7, 4).double(), torch.randn(2, 7, 4).double()
+    graphs = batch_graphs(SUBTREES, MASKS)
+    table = vectors if everything else None
+    found = graph_loss(states, vectors[graphs.nodes], graphs, table, loss, bug)
+    assert float(found) == pytest.approx(slow_loss(states, vectors, loss, everything, bug))
+
+
+@pytest.fixture
+def encoder() -> tuple[Backbone, MLMHead]:
+    torch.manual_seed(0)
+    backbone = create_backbone(BackboneOptions("tiny", pretrained="none"), 40, 0)
+    rows, width = backbone.word_embeddings.shape
+    return backbone, MLMHead(backbone.hidden_size, width, rows)
+
+
+def stage(encoder: tuple[Backbone, MLMHead], seed: int = 0, **options) -> LabelStage:
+    how = HBGLLabelOptions(**{"passes": 8.0, "subtrees": 4, "mask_ratio": 0.5, **options})
+    return LabelStage(*encoder, (CLS, MASK), TREE, how, seed)
+
+
+def first_vectors(encoder: tuple[Backbone, MLMHead]) -> Tensor:
+    return 0.02 * torch.randn(7, encoder[0].word_embeddings.shape[1])
+
+
+def learn(encoder: tuple[Backbone, MLMHead], ranks: Ranks = ALONE, **options) -> Tensor:
+    torch.manual_seed(1)
+    vectors = first_vectors(encoder)
+    return stage(encoder, **options).learn(vectors, ranks, lambda step, loss: None)
+
+
+def test_positions_are_depths_and_masked_nodes_look_like_mask(encoder, monkeypatch):
+    backbone, _ = encoder
+    seen: list[EmbeddedTokens] = []
+    encode = backbone.encode
+    monkeypatch.setattr(backbone, "encode", lambda tokens: seen.append(tokens) or encode(tokens))
+    table = first_vectors(encoder)
+    stage(encoder).loss(table, batch_graphs([WHOLE, BELOW], [mask(Ab), mask(of=BELOW)]))
+    (tokens,) = seen
+    words = backbone.word_embeddings
+    assert tokens.positions.tolist()[0] == [0, 1, 1, 2, 2, 2, 2, 3]
+    assert tokens.positions.tolist()[1][:4] == [0, 1, 2, 2]  # the true depth in a part as well
+    assert torch.equal(tokens.embeddings[0, 0], words[CLS])
+    assert torch.equal(tokens.embeddings[0, 1 + Ab], words[MASK])
+    assert torch.equal(tokens.embeddings[0, 1 + Ac], table[Ac])
+    assert torch.equal(tokens.embeddings[1, 3], table[Ac])
+    assert tokens.segments.unique().tolist() == [0]
+
+
+def test_only_the_vectors_of_the_nodes_learn(encoder):
+    before = [parameter.clone() for module in encoder for parameter in module.parameters()]
+    torch.manual_seed(1)
+    vectors = first_vectors(encoder)
+    learnt = stage(encoder).learn(vectors, ALONE, lambda step, loss: None)
+    assert not learnt.requires_grad
+    assert (learnt != vectors).any(dim=1).all()
+    after = [parameter for module in encoder for parameter in module.parameters()]
+    assert all(map(torch.equal, before, after))
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in after)
+
+
+def test_steps_follow_from_visits_and_the_loss_falls(encoder):
+    losses: list[float] = []
+    made = stage(encoder, passes=400.0, lr=1e-2)
+    assert made.steps == 100  # 400 visits of 7 nodes, 4 x 7 in a step
+    made.learn(first_vectors(encoder), ALONE, lambda step, loss: losses.append(loss))
+    assert len(losses) == 100
+    assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
+    assert made.coverage() == (400.0, 400.0, 1.0)
+
+
+def test_the_same_seed_gives_the_same_vectors_and_leaves_the_generator_alone(encoder):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    one = learn(encoder)
+    assert torch.equal(one, learn(encoder))
+    assert not torch.equal(one, learn(encoder, seed=1))
+    torch.manual_seed(1)
+    vectors = first_vectors(encoder)
+    torch.manual_seed(5)
+    stage(encoder).learn(vectors, ALONE, lambda step, loss: None)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_memory_but_not_the_result_depends_on_the_chunk(encoder):
+    for module in encoder:
+        module.eval()  # each chunk has dropout of its own
+    encoder[0].double(), encoder[1].double()
+    torch.manual_seed(1)
+    vectors = first_vectors(encoder).double()
+    found = [
+        stage(encoder, chunk=chunk).learn(vectors, ALONE, lambda step, loss: None)
+        for chunk in (1, 3, 4)
+    ]
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0], atol=1e-9, rtol=0)
+
+
+def test_two_ranks_learn_what_one_does(encoder):
+    """Each takes every second chunk; their sums meet in the other's."""
+    encoder[0].double(), encoder[1].double()
+    torch.manual_seed(1)
+    vectors = first_vectors(encoder).double()
+    parts: list[list[Tensor]] = [[], []]
+
+    def note(rank: int) -> Ranks:
+        return Ranks(rank, 2, lambda part: parts[rank].append(part.clone()) or part)
+
+    how = {"passes": 1.0, "chunk": 1}  # one step
+    one: list[Tensor] = []
+    alone = Ranks(0, 1, lambda part: one.append(part.clone()) or part)
+    stage(encoder, **how).learn(vectors, alone, lambda step, loss: None)
+    for rank in (0, 1):
+        stage(encoder, **how).learn(vectors, note(rank), lambda step, loss: None)
+    gradient, loss = (a + b for a, b in zip(*parts, strict=True))
+    torch.testing.assert_close(gradient, one[0], atol=1e-12, rtol=0)
+    torch.testing.assert_close(loss, one[1])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"official_bug": True},
+        {"loss": "ce"},
+        {"candidates": "all", "min_nodes": 3, "max_nodes": 4},
+        {"final_mask_ratio": 0.9},
+        {"copies": 2, "subtrees": 2},
+        {"min_nodes": 2, "max_nodes": 3},
+    ],
+)
+def test_every_option_changes_what_is_learnt(encoder, change):
+    plain = {
+        key: change[key] for key in ("min_nodes", "max_nodes") if len(change) == 3 and key in change
+    }
+    assert not torch.equal(learn(encoder, **plain), learn(encoder, **change))
+
+
+def test_the_mask_ratio_grows_in_a_line(encoder):
+    grown = stage(encoder, mask_ratio=0.15, final_mask_ratio=0.45, passes=400.0)
+    assert grown._mask_ratio(0) == pytest.approx(0.15)
+    assert grown._mask_ratio(50) == pytest.approx(0.30)
+    assert grown._mask_ratio(100) == pytest.approx(0.45)
+    assert stage(encoder)._mask_ratio(3) == 0.5
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"passes": -1.0},
+        {"lr": 0.0},
+        {"subtrees": 0},
+        {"min_nodes": 9, "max_nodes": 8},
+        {"mask_ratio": 1.0},
+    ],
+)
+def test_impossible_options_are_refused(options):
+    with pytest.raises(ValueError, match="labels"):
+        HBGLLabelOptions(**options)
