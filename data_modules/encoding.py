@@ -78,7 +78,9 @@ class EncodeJob:
             Tokenizer.from_str(self.tokenizer_json), self.special, self.text, self.pair, linked
         )
         rows = tokenizer.encode(self._with_node_text(table))
-        labels, counts = self._ids(table, self.label_column, self.num_labels)
+        labels, counts = read_ids(
+            self.path, self.row_groups, table, self.label_column, self.num_labels
+        )
         return EncodedRows(
             item_ids=table["item_id"].combine_chunks(),
             ids=rows.ids.astype(self.dtype),
@@ -86,7 +88,7 @@ class EncodeJob:
             boundaries=rows.boundaries,
             labels=labels,
             label_counts=counts,
-            weights=self._weights(table),
+            weights=read_weights(self.path, self.row_groups, table),
             truncated=rows.truncated,
             invalid_utf8=invalid,
         )
@@ -94,43 +96,55 @@ class EncodeJob:
     def _with_node_text(self, table: pa.Table) -> pa.Table:
         if self.nodes is None:
             return table
-        self._ids(table, LINKS, len(self.nodes.texts))
+        read_ids(self.path, self.row_groups, table, LINKS, len(self.nodes.texts))
         return table.append_column("node_text", self.nodes.of(table[LINKS]))
 
-    def _ids(
-        self, table: pa.Table, name: str, count: int
-    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Ids of a list column, each below ``count``, and how many each row has."""
-        lists = table[name].combine_chunks()
-        counts = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
-        flat = lists.flatten()
-        ids = pc.fill_null(flat, -1).to_numpy(zero_copy_only=False)
-        wrong = np.flatnonzero((ids < 0) | (ids >= count))
-        if len(wrong):
-            row = int(np.searchsorted(np.cumsum(counts), wrong[0], side="right"))
-            raise UserError(
-                f"{self.path}: row {self._first_row() + row}: {name} holds "
-                f"{flat[int(wrong[0])].as_py()}, but ids go from 0 to {count - 1}; "
-                "prepare the dataset again"
-            )
-        return ids.astype(np.int32), counts.astype(np.int64)
 
-    def _weights(self, table: pa.Table) -> NDArray[np.float32]:
-        if not self.weighted:
-            return np.ones(len(table), dtype=np.float32)
-        column = pc.fill_null(table["weight"].cast(pa.float32()), 1.0)
-        weights: NDArray[np.float32] = column.to_numpy()
-        wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
-        if len(wrong):
-            raise UserError(
-                f"{self.path}: row {self._first_row() + int(wrong[0])}: weight is "
-                f"{weights[wrong[0]]}, but importance is a finite number of at least 0"
-            )
-        return weights
+def read_ids(
+    path: Path, row_groups: Sequence[int], table: pa.Table, name: str, count: int
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Ids of a list column of some row groups, and how many each row has.
 
-    def _first_row(self) -> int:
-        metadata = pq.ParquetFile(self.path).metadata
-        return sum(metadata.row_group(group).num_rows for group in range(self.row_groups[0]))
+    Raises:
+        UserError: If an id is not below ``count``.
+    """
+    lists = table[name].combine_chunks()
+    counts = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+    flat = lists.flatten()
+    ids = pc.fill_null(flat, -1).to_numpy(zero_copy_only=False)
+    wrong = np.flatnonzero((ids < 0) | (ids >= count))
+    if len(wrong):
+        row = int(np.searchsorted(np.cumsum(counts), wrong[0], side="right"))
+        raise UserError(
+            f"{path}: row {_first_row(path, row_groups) + row}: {name} holds "
+            f"{flat[int(wrong[0])].as_py()}, but ids go from 0 to {count - 1}; "
+            "prepare the dataset again"
+        )
+    return ids.astype(np.int32), counts.astype(np.int64)
+
+
+def read_weights(path: Path, row_groups: Sequence[int], table: pa.Table) -> NDArray[np.float32]:
+    """Importance of the rows of some row groups, 1 each without the column ``weight``.
+
+    Raises:
+        UserError: If one is negative or no number.
+    """
+    if "weight" not in table.column_names:
+        return np.ones(len(table), dtype=np.float32)
+    column = pc.fill_null(table["weight"].cast(pa.float32()), 1.0)
+    weights: NDArray[np.float32] = column.to_numpy()
+    wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+    if len(wrong):
+        raise UserError(
+            f"{path}: row {_first_row(path, row_groups) + int(wrong[0])}: weight is "
+            f"{weights[wrong[0]]}, but importance is a finite number of at least 0"
+        )
+    return weights
+
+
+def _first_row(path: Path, row_groups: Sequence[int]) -> int:
+    metadata = pq.ParquetFile(path).metadata
+    return sum(metadata.row_group(group).num_rows for group in range(row_groups[0]))
 
 
 def read_columns(

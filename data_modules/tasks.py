@@ -1,21 +1,44 @@
 """Downstream tasks: a product, or a query and a product, with task labels."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from data_modules.base import STAGE_SPLITS, Source, Split, TokenDataModule, cache_folder
 from data_modules.batching import BatchOptions
 from data_modules.datasets import find_dataset
 from data_modules.node_texts import LINKS, NodeText, NodeTexts, node_texts
 from data_modules.tokens import CacheSpec
-from hierarchy_lm.dataset import TASK_SCHEMA, read_task
+from hierarchy_lm.dataset import TASK_SCHEMA, TaskInfo, TaskKind, read_task
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.hierarchy import Hierarchy
 from hierarchy_lm.text import TextOptions
+
+
+def task_source(dataset: str, task: str, cache_dir: str | None) -> tuple[Source, TaskInfo]:
+    """The rows of a task of a dataset folder, and what the task is.
+
+    Raises:
+        UserError: If there is no such dataset or task.
+    """
+    dataset_folder = find_dataset(dataset)
+    folder = dataset_folder / "tasks" / task
+    info = read_task(folder)
+    source = Source(
+        folder=folder,
+        schema=TASK_SCHEMA,
+        label_column="label_ids",
+        num_labels=len(info.labels),
+        cache=cache_folder(dataset_folder, cache_dir, f"tasks/{task}"),
+        pair=info.pair,
+    )
+    return source, info
 
 
 class TaskDataModule(TokenDataModule):
@@ -47,20 +70,10 @@ class TaskDataModule(TokenDataModule):
         predict_split: Split = "test",
         node_text: NodeText = "none",
     ) -> None:
-        dataset_folder = find_dataset(dataset)
-        folder = dataset_folder / "tasks" / task
-        info = read_task(folder)
-        source = Source(
-            folder=folder,
-            schema=TASK_SCHEMA,
-            label_column="label_ids",
-            num_labels=len(info.labels),
-            cache=cache_folder(dataset_folder, cache_dir, f"tasks/{task}"),
-            pair=info.pair,
-        )
+        source, info = task_source(dataset, task, cache_dir)
         super().__init__(source, tokenizer, text, batch, num_workers, predict_split)
         self.kind = info.kind
-        self.nodes = None if node_text == "none" else _node_texts(dataset_folder, node_text)
+        self.nodes = None if node_text == "none" else _node_texts(dataset, node_text)
 
     def _spec(self, split: Split, folder: Path) -> CacheSpec:
         spec = super()._spec(split, folder)
@@ -80,21 +93,39 @@ class TaskDataModule(TokenDataModule):
                 to predict it may have none.
         """
         super().setup(stage)
-        if self.kind == "multilabel":
-            return
         for split in STAGE_SPLITS.get(stage, []):
             store = self.stores[split]
-            wrong = np.flatnonzero(store.label_counts != 1)
-            if len(wrong):
-                item = store.item_ids(wrong[:1])[0].as_py()
-                raise UserError(
-                    f"{self.source.folder}: {split} item '{item}' has "
-                    f"{store.label_counts[wrong[0]]} labels, a {self.kind} task needs exactly one"
-                )
+            place = f"{self.source.folder}: {split}"
+            check_one_label(place, self.kind, store.label_counts, store.item_ids)
 
 
-def _node_texts(dataset: Path, kind: Literal["leaf", "path"]) -> NodeTexts:
-    file = dataset / "hierarchy.parquet"
+def check_one_label(
+    place: str,
+    kind: TaskKind,
+    counts: NDArray[np.int64],
+    item_ids: Callable[[NDArray[np.int64]], pa.Array],
+) -> None:
+    """Check that every row of a binary or multi-class task has exactly one label.
+
+    Args:
+        place: Folder and split, for the message.
+        kind: That of the task.
+        counts: Labels of each row.
+        item_ids: Item ids of rows.
+
+    Raises:
+        UserError: If one has not.
+    """
+    wrong = np.flatnonzero(counts != 1)
+    if kind != "multilabel" and len(wrong):
+        item = item_ids(wrong[:1])[0].as_py()
+        raise UserError(
+            f"{place} item '{item}' has {counts[wrong[0]]} labels, a {kind} task needs exactly one"
+        )
+
+
+def _node_texts(dataset: str, kind: Literal["leaf", "path"]) -> NodeTexts:
+    file = find_dataset(dataset) / "hierarchy.parquet"
     if not file.is_file():
         raise UserError(
             f"{dataset}: has no tree, which node_text needs; prepare it with 'products', or set "

@@ -22,6 +22,7 @@ from hierarchy_lm.run_files import CONFIG, RUN_RECORD, TOKENIZER
 from hierarchy_lm.run_record import (
     State,
     best_score,
+    count_parameters,
     end_of,
     logged_metrics,
     new_record,
@@ -76,7 +77,14 @@ class RunRecord(SaveConfigCallback):
         for logger in trainer.loggers:
             logger.log_hyperparams(config)
         if not self._record:  # else this is the test after a fit
-            self._record = new_record(trainer, pl_module, self._command, config, self._dataset)
+            self._record = new_record(
+                self._command,
+                config,
+                self._dataset,
+                count_parameters(pl_module),
+                trainer.world_size,
+                str(trainer.precision),
+            )
         self._folder = folder
         self._write(trainer, "running")
 

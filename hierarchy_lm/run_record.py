@@ -17,7 +17,9 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from hierarchy_lm.dataset import read_dataset
 from hierarchy_lm.errors import UserError
+from hierarchy_lm.hierarchy import Hierarchy
 
 PROJECT = "hierarchy-lm"
 GIT_SECONDS = 10
@@ -26,20 +28,22 @@ State = Literal["running", "finished", "failed", "interrupted"]
 
 
 def new_record(
-    trainer: Trainer,
-    module: LightningModule,
     command: Sequence[str],
     config: Mapping[str, Any],
     dataset: Mapping[str, str],
+    parameters: Mapping[str, int | None],
+    ranks: int = 1,
+    precision: str = "32-true",
 ) -> dict[str, Any]:
     """Everything that is known when a run starts.
 
     Args:
-        trainer: Its trainer.
-        module: What it trains or evaluates.
         command: The command line, the program's name first.
         config: The resolved configuration.
-        dataset: Path and fingerprints of the dataset and its tree.
+        dataset: What :func:`dataset_record` says of the dataset.
+        parameters: Number of parameters, ``total`` and of the ``encoder``.
+        ranks: Number of processes.
+        precision: As Lightning names it.
     """
     return {
         "state": "running",
@@ -51,13 +55,26 @@ def new_record(
         "python": platform.python_version(),
         "dataset": dict(dataset),
         "seed": config.get("seed_everything"),
-        "hardware": _hardware(trainer),
+        "hardware": _hardware(ranks, precision),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": 0.0,
         "tokens": 0,
         "steps": 0,
-        "parameters": _parameters(module),
+        "parameters": dict(parameters),
         "metrics": {},
+    }
+
+
+def dataset_record(dataset: Path) -> dict[str, str]:
+    """Path of a dataset folder, and fingerprints of it and its tree.
+
+    Raises:
+        UserError: If it is no dataset folder, or its tree is missing or broken.
+    """
+    return {
+        "path": str(dataset),
+        "fingerprint": read_dataset(dataset).fingerprint,
+        "hierarchy": Hierarchy.from_parquet(dataset / "hierarchy.parquet").fingerprint,
     }
 
 
@@ -104,14 +121,14 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _hardware(trainer: Trainer) -> dict[str, Any]:
+def _hardware(ranks: int, precision: str) -> dict[str, Any]:
     gpus = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
     return {
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),
         "gpus": [torch.cuda.get_device_name(number) for number in gpus],
-        "ranks": trainer.world_size,
-        "precision": str(trainer.precision),
+        "ranks": ranks,
+        "precision": precision,
     }
 
 
@@ -123,7 +140,8 @@ def _cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def _parameters(module: LightningModule) -> dict[str, int | None]:
+def count_parameters(module: LightningModule) -> dict[str, int | None]:
+    """Parameters of a model in ``total``, and of its ``encoder`` if it has one."""
     encoder = getattr(module, "backbone", None)
     return {
         "total": _count(module),

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from lightning.pytorch import Callback, LightningModule, Trainer
+from numpy.typing import NDArray
 
 from hierarchy_lm.batches import ProductBatch, SparseTargets
 from hierarchy_lm.metrics import LevelF1
@@ -61,10 +62,9 @@ class ItemWriter(Callback):
         """Append one batch."""
         if self._writer is None:
             return
-        size = len(batch.rows)
         ids = trainer.datamodule.item_ids(batch.rows.cpu().numpy(), "test")  # type: ignore[attr-defined]
-        lists = [_sorted_lists(pairs, size) for pairs in (batch.targets, outputs)]
-        self._writer.write([ids, *lists, pa.array(batch.weights.float().cpu().numpy())])
+        weights = batch.weights.float().cpu().numpy()
+        self._writer.write(item_columns(ids, batch.targets, outputs, weights))
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give the part its name."""
@@ -74,10 +74,24 @@ class ItemWriter(Callback):
 
 
 def _schema(model: EncoderModule) -> pa.Schema:
-    metadata = {"num_labels": str(len(model.label_names))}
-    if isinstance(model.f1, LevelF1):
-        metadata["level_offsets"] = json.dumps(model.f1.offsets)
+    offsets = model.f1.offsets if isinstance(model.f1, LevelF1) else None
+    return items_schema(len(model.label_names), offsets)
+
+
+def items_schema(num_labels: int, level_offsets: list[int] | None = None) -> pa.Schema:
+    """Schema of the items of a model of so many labels; with offsets where they are nodes."""
+    metadata = {"num_labels": str(num_labels)}
+    if level_offsets is not None:
+        metadata["level_offsets"] = json.dumps(level_offsets)
     return SCHEMA.with_metadata(metadata)
+
+
+def item_columns(
+    ids: pa.Array, gold: SparseTargets, predicted: SparseTargets, weights: NDArray[np.float32]
+) -> list[pa.Array]:
+    """Columns of some items, in the order of the schema."""
+    lists = [_sorted_lists(pairs, len(ids)) for pairs in (gold, predicted)]
+    return [ids, *lists, pa.array(weights)]
 
 
 def _sorted_lists(pairs: SparseTargets, size: int) -> pa.Array:

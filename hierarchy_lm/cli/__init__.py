@@ -13,6 +13,7 @@ TRAINER_COMMANDS = {
     "test": "evaluate a checkpoint on the test split",
     "predict": "write predictions to Parquet",
     "embed": "write embeddings to Parquet",
+    "tfidf": "train and test linear classifiers on TF-IDF, without a network",
     "transfer": "pre-train, fine-tune and test in one, with encoders trained once",
 }
 OTHER_COMMANDS = {
@@ -58,6 +59,10 @@ def _run(argv: list[str]) -> int:
         from hierarchy_lm.cli.embed import run_embed
 
         return run_embed(argv[1:])
+    if command == "tfidf":
+        from hierarchy_lm.cli.tfidf import run_tfidf
+
+        return run_tfidf(argv)
     if command == "transfer":
         from hierarchy_lm.cli.transfer import run_transfer
 

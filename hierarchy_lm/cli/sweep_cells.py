@@ -67,7 +67,8 @@ class CellRun:
     def job(self, environment: Mapping[str, str]) -> Job:
         """The job that runs it, from its last checkpoint if an unfinished run left one."""
         argv = [*self.argv, f"--trainer.default_root_dir={self.root}"]
-        argv += [f"--trainer.{name}=false" for name in QUIET]
+        quiet = QUIET[:1] if self.argv[0] == "tfidf" else QUIET  # it has no model to sum up
+        argv += [f"--trainer.{name}=false" for name in quiet]
         last = checkpoint_to_resume(self.root) if self.argv[0] == "fit" else None
         argv += [f"--ckpt_path={last}"] if last else []
         return Job(self.cell.folder, argv, self.root / "log.txt", environment)
@@ -124,10 +125,10 @@ def parse_cell(argv: list[str]) -> Any:  # noqa: ANN401  (a namespace of options
         UserError: If it is wrong, or asks for several processes: a worker is one.
     """
     parsed = _parser(argv[0])(argv)
-    devices = parsed.trainer.devices
+    devices = parsed.trainer.get("devices", 1)
     named = str(devices).strip("[]").split(",")  # a number, or the names of some
     count = int(named[0]) if named[0].isdigit() and isinstance(devices, str | int) else 1
-    if parsed.trainer.num_nodes > 1 or len(named) > 1 or count > 1:
+    if parsed.trainer.get("num_nodes", 1) > 1 or len(named) > 1 or count > 1:
         raise UserError(
             f"trainer.devices {devices}: a run of a sweep is one process; use --jobs for several "
             "GPUs"
@@ -140,6 +141,10 @@ def _parser(command: str) -> Callable[[list[str]], Any]:
         from hierarchy_lm.cli.transfer import parse_transfer
 
         return lambda argv: parse_transfer(argv).stages[-1].resolved
+    if command == "tfidf":
+        from hierarchy_lm.cli.tfidf import parse_tfidf
+
+        return parse_tfidf
     from hierarchy_lm.cli.training import parse_fit
 
     return parse_fit

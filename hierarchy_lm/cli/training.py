@@ -29,11 +29,10 @@ from hierarchy_lm.callbacks import PredictionWriter, RunRecord, TrainingSpeed
 from hierarchy_lm.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
 from hierarchy_lm.cli.parsing import OneLineParser, one_line
 from hierarchy_lm.cli.quiet import quieten, speak
-from hierarchy_lm.dataset import read_dataset
 from hierarchy_lm.embeddings.writer import check_output
 from hierarchy_lm.errors import UserError
-from hierarchy_lm.hierarchy import Hierarchy
 from hierarchy_lm.progress import ProgressBar
+from hierarchy_lm.run_record import dataset_record
 from hierarchy_lm.runs import find_checkpoint
 from hierarchy_lm.test_items import ItemWriter
 from hierarchy_lm.tracking import add_wandb_logger, end_wandb_run, settle_loggers
@@ -98,7 +97,7 @@ class HierarchyCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Make what the configuration names: sample, tokenizer, run root, checkpoint path."""
         config = self.config[self.subcommand]
-        root = _writable(Path(config.trainer.default_root_dir))
+        root = writable(Path(config.trainer.default_root_dir))
         best_by = getattr(resolve_name(config.model.class_path), "best_by", None)
         if best_by and config.best_checkpoint.monitor == MONITOR:
             config.best_checkpoint.monitor, config.best_checkpoint.mode = best_by
@@ -123,11 +122,7 @@ class HierarchyCLI(LightningCLI):
         data = config.data.init_args
         _seed_data(data, config.seed_everything)
         dataset = find_dataset(data.dataset)
-        self.save_config_kwargs["dataset"] = {
-            "path": str(dataset),
-            "fingerprint": read_dataset(dataset).fingerprint,
-            "hierarchy": Hierarchy.from_parquet(dataset / "hierarchy.parquet").fingerprint,
-        }
+        self.save_config_kwargs["dataset"] = dataset_record(dataset)
         if trained:
             return
         backbone = _backbone_options(config.model.init_args.backbone)
@@ -218,8 +213,12 @@ def _backbone_options(backbone: Any) -> BackboneOptions:  # noqa: ANN401
     return BackboneOptions(**(backbone if isinstance(backbone, dict) else backbone.as_dict()))
 
 
-def _writable(root: Path) -> Path:
-    """The run root, created and tried out before any work is done."""
+def writable(root: Path) -> Path:
+    """The run root, created and tried out before any work is done.
+
+    Raises:
+        UserError: If nothing can be written there.
+    """
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=root):

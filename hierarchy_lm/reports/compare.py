@@ -80,14 +80,17 @@ def find_results(folder: Path) -> list[Result]:
 def _read(file: Path) -> Result:
     metrics = json.loads(file.read_text(encoding="utf-8"))
     config = yaml.safe_load((file.parent / CONFIG).read_text(encoding="utf-8"))
-    data, model = config["data"]["init_args"], config["model"]["init_args"]
+    data, model = config["data"]["init_args"], config["model"]
     return Result(
-        data.get("task", "hierarchy"), _encoder(model), config["seed_everything"], metrics
+        data.get("task") or "hierarchy", _encoder(model), config["seed_everything"], metrics
     )
 
 
 def _encoder(model: dict[str, Any]) -> str:
-    backbone = model["backbone"]
+    """Name of the encoder, or of the class of a model without one."""
+    backbone = model["init_args"].get("backbone")
+    if backbone is None:
+        return str(model["class_path"]).rpartition(".")[2]
     if backbone["pretrained"] in ("auto", "hub"):
         return str(backbone["name"])
     if backbone["pretrained"] == "none":

@@ -17,7 +17,7 @@ SEED = "seed_everything"
 CONFIG = "config"
 ARGS = "${args}"
 METHODS = ("grid", "random")
-COMMANDS = ("fit", "transfer")
+COMMANDS = ("fit", "transfer", "tfidf")
 REMOTE = ("program", "description", "entity", "early_terminate", "controller")
 """Keys that mean something to W&B alone."""
 KEYS = ("method", "parameters", "command", "name", "project", "metric", "run_cap", *REMOTE)
