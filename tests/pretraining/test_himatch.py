@@ -16,6 +16,7 @@ from hierarchy_lm.losses.matching import MatchingOptions
 from hierarchy_lm.nn.relational_gcn import RelationalOptions
 from hierarchy_lm.node_names import tokenize_names
 from hierarchy_lm.pretraining import HiMatchPretrainer
+from hierarchy_lm.training import EncoderTraining
 from hierarchy_lm.vocabulary import Vocabulary
 
 # Names of one word, so that they are in the hand-made vocabulary.
@@ -205,3 +206,15 @@ def test_a_path_drawn_for_the_epoch_gives_the_label_but_all_paths_are_gold(make,
             label, _, sibling, other = drawn.nodes[:, n].tolist()
             assert label in GOLD[document]
             assert not {sibling, other} & set(GOLD[document])
+
+
+def test_names_are_encoded_at_the_start_and_again_when_due(make, batch, monkeypatch):
+    model = make(node_features="name_cls", refresh_every=3)
+    steps = [0, 0, 1, 1, 2, 2, 3, 3, 4]  # with two batches to a step
+    refreshed = []
+    monkeypatch.setattr(EncoderTraining, "on_train_batch_start", lambda *_: None)
+    monkeypatch.setattr(HiMatchPretrainer, "global_step", property(lambda _: steps[place]))
+    monkeypatch.setattr(model.features, "refresh", lambda _: refreshed.append(place))
+    for place in range(len(steps)):
+        model.on_train_batch_start(batch, place)
+    assert refreshed == [0, 6]

@@ -1,0 +1,141 @@
+"""HiMatch and HiAGM through the command: training, collapse, prediction, plain encoder, ranks."""
+
+import csv
+import json
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from transformers import AutoModel, AutoTokenizer
+
+from hierarchy_lm.backbones import BackboneOptions
+from hierarchy_lm.batches import TokenBatch
+from hierarchy_lm.pretraining import HiAGMPretrainer, HiMatchPretrainer
+
+from .conftest import EXPERIMENTS, TINY
+from .test_ddp import fit_on_ranks, seen
+
+MODELS = {"himatch": HiMatchPretrainer, "hiagm": HiAGMPretrainer}
+BCE = ["--model.cls_weight=1", "--model.decode.constraint=none"]
+# Each with what a user may add to the shipped file.
+RUNS = {
+    "himatch": [],
+    "himatch with bce and names' [CLS]": [*BCE, "--model.node_features=name_cls"],
+    "himatch official": [*BCE, "--model.form=official", "--model.matching.distance=mse"],
+    "hiagm": [],
+    "hiagm official": ["--model.form=official", "--model.width=20", "--model.logit_dropout=0.5"],
+    "hiagm official la": ["--model.form=official", "--model.variant=la", "--model.width=20"],
+}
+COLLAPSE = {
+    "val/alignment",
+    *(
+        f"val/{what}_{name}"
+        for what in ("cls", "text")
+        for name in ("uniformity", "std", "effective_rank")
+    ),
+}
+
+
+@pytest.mark.parametrize("method", MODELS)
+def test_experiment_is_multi_task_with_another_model(method):
+    own, plain = (
+        yaml.safe_load((EXPERIMENTS / "baselines" / f"{name}.yaml").read_text())
+        for name in (method, "multi_task")
+    )
+    assert own["model"].pop("class_path") == MODELS[method].__name__
+    assert own["trainer"].pop("default_root_dir") == f"runs/{method}"
+    del plain["model"]["class_path"], plain["trainer"]["default_root_dir"]
+    kept = plain["model"]["init_args"]
+    own["model"]["init_args"] = {key: own["model"]["init_args"][key] for key in kept}
+    assert own == plain
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_trains_predicts_and_exports(name, hlm, catalogue, tmp_path):
+    method = name.split()[0]
+    options = [
+        *("--config", EXPERIMENTS / "baselines" / f"{method}.yaml", *TINY, *RUNS[name]),
+        *(f"--data.dataset={catalogue}", f"--trainer.default_root_dir={tmp_path}"),
+    ]
+    few = ["--trainer.limit_train_batches=4", "--trainer.precision=bf16-mixed"]
+    status, _, err = hlm("fit", *options, *few)
+    assert status == 0, err
+    run = tmp_path / "version_0"
+    scores = json.loads((run / "fit.json").read_text())
+    assert 0 < scores["val/loss"] < float("inf")
+    assert {"val/micro_f1_L1", "val/micro_f1_L4"} <= scores.keys()
+    assert (scores.keys() >= COLLAPSE) == (method == "himatch")
+    status, _, err = hlm("predict", *options, f"--ckpt_path={run}")
+    assert status == 0, err
+    (part,) = (tmp_path / "version_1" / "predictions").iterdir()
+    table = pq.read_table(part)
+    if name == "himatch":  # the nearest label of every level
+        assert {len(row) for row in table["labels"].to_pylist()} == {4}
+    status, _, err = hlm("export", run, tmp_path / "encoder")
+    assert status == 0, err
+    if "official" not in name:
+        check_encoder(MODELS[method], run, tmp_path / "encoder", catalogue)
+
+
+def check_encoder(model_class, run, folder, catalogue) -> None:
+    """The exported encoder's [CLS] is what training read, and nothing else is exported."""
+    texts = ["red shoe", ""]
+    tokens = AutoTokenizer.from_pretrained(folder)(texts, padding=True, return_tensors="pt")
+    config = yaml.safe_load((run / "config.yaml").read_text())["model"]["init_args"]
+    features = {key: config[key] for key in ("node_features",) if key in config}
+    backbone = BackboneOptions("tiny", vocab_size=8000)
+    tree = str(catalogue / "hierarchy.parquet")
+    model = model_class(tree, str(folder), backbone, **features).eval()
+    checkpoint = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    model.load_state_dict(checkpoint["state_dict"])
+    with torch.no_grad():
+        theirs = AutoModel.from_pretrained(folder).eval()(**tokens).last_hidden_state[:, 0]
+        batch = TokenBatch(tokens["input_ids"], tokens["token_type_ids"], tokens["attention_mask"])
+        assert torch.equal(model.backbone(batch), theirs)
+    stored = load_file(folder / "model.safetensors")
+    assert set(stored) == set(model.backbone.encoder.state_dict())
+    if features.get("node_features") == "name_cls":
+        assert checkpoint["state_dict"]["features.cls"].abs().min(dim=1).values.max() > 0
+
+
+def test_himatch_keeps_the_checkpoint_of_the_lowest_loss(hlm, catalogue, tmp_path):
+    status, _, err = hlm(
+        *("fit", "--config", EXPERIMENTS / "baselines" / "himatch.yaml", *TINY),
+        *(f"--data.dataset={catalogue}", f"--trainer.default_root_dir={tmp_path}"),
+        *("--trainer.max_epochs=3", "--trainer.limit_train_batches=4"),
+    )
+    assert status == 0, err
+    run = tmp_path / "version_0"
+    with (run / "metrics.csv").open() as file:
+        losses = [float(row["val/loss"]) for row in csv.DictReader(file) if row["val/loss"]]
+    assert len(losses) == 3
+    record = json.loads((run / "run.json").read_text())
+    assert record["metrics"]["best/val/loss"] == pytest.approx(min(losses))
+
+
+def test_a_form_that_cannot_be_is_one_line(hlm, catalogue, tmp_path):
+    status, _, err = hlm(
+        *("fit", "--config", EXPERIMENTS / "baselines" / "hiagm.yaml", *TINY),
+        *(f"--data.dataset={catalogue}", f"--trainer.default_root_dir={tmp_path}"),
+        "--model.variant=la",
+    )
+    assert status == 2
+    assert "variant: la" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.ddp
+@pytest.mark.slow
+@pytest.mark.parametrize("method", MODELS)
+def test_two_ranks_learn_what_one_does(method, catalogue, tmp_path_factory):
+    """Draws follow the rows, whichever rank they are on."""
+    folders = fit_on_ranks(f"baselines/{method}", catalogue, tmp_path_factory)
+    one, two = (seen(folders[ranks], 0)["gradients"] for ranks in folders)
+    assert one.keys() == two.keys()
+    for name, gradient in one.items():
+        assert torch.allclose(gradient, two[name], rtol=0, atol=1e-9), name
+    scores = [json.loads((folders[n] / "version_0" / "fit.json").read_text()) for n in folders]
+    for name in {"val/loss", "val/micro_f1", *COLLAPSE} & scores[0].keys():
+        assert scores[0][name] == pytest.approx(scores[1][name], rel=1e-4, abs=1e-6), name
