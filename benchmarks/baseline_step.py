@@ -30,6 +30,7 @@ from benchmarks.steps import (
 from benchmarks.timing import INTERLEAVED
 from hierarchy_lm.backbones import BackboneOptions
 from hierarchy_lm.pretraining import (
+    ConditionalPretrainer,
     HGCLRPretrainer,
     HiAGMPretrainer,
     HiMatchPretrainer,
@@ -56,6 +57,8 @@ METHODS: dict[str, MakeMethod] = {
     "HiMatch with BCE": partial(HiMatchPretrainer, cls_weight=1.0),
     "HGCLR": HGCLRPretrainer,
     "HiAGM": HiAGMPretrainer,
+    "conditional softmax": ConditionalPretrainer,
+    "conditional sigmoid": partial(ConditionalPretrainer, activation="sigmoid"),
 }
 
 

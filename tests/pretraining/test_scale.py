@@ -18,6 +18,7 @@ from hierarchy_lm.backbones import BackboneOptions
 from hierarchy_lm.batches import ProductBatch, SparseTargets, TokenBatch
 from hierarchy_lm.hierarchy import Hierarchy
 from hierarchy_lm.pretraining import (
+    ConditionalPretrainer,
     HGCLRPretrainer,
     HiAGMPretrainer,
     HiMatchPretrainer,
@@ -52,6 +53,10 @@ METHODS: dict[str, Make] = {
     ),
     "hgclr": lambda tree, tokenizer: HGCLRPretrainer(tree, tokenizer, SMALL),
     "hiagm": lambda tree, tokenizer: HiAGMPretrainer(tree, tokenizer, SMALL),
+    "conditional_softmax": lambda tree, tokenizer: ConditionalPretrainer(tree, tokenizer, SMALL),
+    "conditional_sigmoid": lambda tree, tokenizer: ConditionalPretrainer(
+        tree, tokenizer, SMALL, activation="sigmoid"
+    ),
 }
 
 
