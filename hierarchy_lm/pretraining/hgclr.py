@@ -100,8 +100,10 @@ class HGCLRPretrainer(HierarchyPretrainer):
     def loss(self, batch: ProductBatch) -> Tensor:
         """BCE of both views and their contrastive loss; mean over documents."""
         targets = self._train_targets(batch)
-        kept = self.kept_tokens(batch.tokens, targets)
-        plain, positive = self.backbone(batch.tokens), self.positive_cls(batch.tokens, kept)
+        # One look-up for both uses: each has a gradient of the size of the vocabulary.
+        words = F.embedding(batch.tokens.input_ids, self.backbone.word_embeddings)
+        kept = self.kept_tokens(words, targets)
+        plain, positive = self.backbone(batch.tokens), self.positive_cls(batch.tokens, words, kept)
         tau = 1.0 if self.contrast.official else self.contrast.tau
         contrastive = nt_xent(self.projector(plain), self.projector(positive), tau)
         self._log_views(batch.tokens, kept, plain, positive, contrastive)
@@ -123,18 +125,21 @@ class HGCLRPretrainer(HierarchyPretrainer):
         self.log_dict({f"{stage}/cls_{name}": value for name, value in scores.items()})
         self.cls_spread.reset()
 
-    def kept_tokens(self, tokens: TokenBatch, targets: SparseTargets) -> Tensor:
-        """1 where the positive view keeps a token and 0 where not, ``(B, T)``, with gradient."""
-        words = F.embedding(tokens.input_ids, self.backbone.word_embeddings)
+    def kept_tokens(self, words: Tensor, targets: SparseTargets) -> Tensor:
+        """1 where the positive view keeps a token and 0 where not, ``(B, T)``, with gradient.
+
+        Args:
+            words: ``(B, T, E)`` word embeddings of the documents.
+            targets: Their nodes.
+        """
         kept: Tensor = self.positives(words, targets, self._embed)
         return kept
 
-    def positive_cls(self, tokens: TokenBatch, kept: Tensor) -> Tensor:
+    def positive_cls(self, tokens: TokenBatch, words: Tensor, kept: Tensor) -> Tensor:
         """[CLS] of texts whose other words' embeddings are zero, ``(B, k)``.
 
         Positions and segments of these words stay, and they are attended to.
         """
-        words = F.embedding(tokens.input_ids, self.backbone.word_embeddings)
         positions = torch.arange(words.shape[1], device=words.device)[None]
         mask = tokens.attention_mask.bool()
         view = EmbeddedTokens(words * kept[:, :, None], mask, positions, tokens.token_type_ids)

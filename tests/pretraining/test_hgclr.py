@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from transformers import AlbertConfig, AlbertModel
 
 from hierarchy_lm.backbones import BackboneOptions, create_backbone
-from hierarchy_lm.batches import ProductBatch, SparseTargets
+from hierarchy_lm.batches import ProductBatch, SparseTargets, TokenBatch
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.hierarchy import Hierarchy
 from hierarchy_lm.pretraining import ContrastOptions, HGCLRPretrainer
@@ -49,6 +49,10 @@ def make(tree_file: str, wordpiece_folder: Path):
 @pytest.fixture
 def batch(make_documents) -> ProductBatch:
     return make_documents([0, 1, 2], longest=12)._replace(targets=TARGETS)
+
+
+def words_of(model: HGCLRPretrainer, tokens: TokenBatch) -> torch.Tensor:
+    return model.backbone.word_embeddings[tokens.input_ids]
 
 
 def test_the_tree_of_these_tests():
@@ -176,7 +180,7 @@ def shares_by_loops(model: HGCLRPretrainer, batch: ProductBatch, seed: int) -> n
     nodes = torch.arange(9)
     torch.manual_seed(seed)
     features = sampler.graph(sampler.features(nodes, model._embed), nodes)
-    words = model.backbone.word_embeddings[batch.tokens.input_ids]
+    words = words_of(model, batch.tokens)
     scores = sampler.attention(words, features)
     noise = -torch.empty_like(scores).exponential_().log()
     z = ((scores + noise) / options.gumbel_tau).detach().double().numpy()
@@ -196,7 +200,7 @@ def test_tokens_stay_whose_share_exceeds_gamma(make, batch, contrast):
         model.positives.attention.query.weight.normal_(std=5)  # so that words matter
         shares = shares_by_loops(model, batch, seed=5)
         torch.manual_seed(5)
-        kept = model.kept_tokens(batch.tokens, batch.targets)
+        kept = model.kept_tokens(words_of(model, batch.tokens), batch.targets)
     expected = (shares > model.contrast.gamma).astype(np.float32)
     assert 0 < expected.mean() < 1
     assert kept.tolist() == expected.tolist()
@@ -204,7 +208,7 @@ def test_tokens_stay_whose_share_exceeds_gamma(make, batch, contrast):
 
 def test_kept_is_zero_or_one_and_has_the_gradient_of_the_shares(make, batch):
     model = make(gamma=0.2).train()
-    kept = model.kept_tokens(batch.tokens, batch.targets)
+    kept = model.kept_tokens(words_of(model, batch.tokens), batch.targets)
     assert set(kept.unique().tolist()) == {0.0, 1.0}
     kept[:, 2].sum().backward()
     for name, parameter in model.positives.named_parameters():
@@ -221,7 +225,7 @@ def test_gradient_is_that_of_the_shares_themselves(make, batch):
         model.positives.attention.query.weight.normal_(std=1e4)  # else hardly any attention
     weight = model.positives.attention.key.weight
     torch.manual_seed(5)
-    model.kept_tokens(batch.tokens, batch.targets).sum().backward()
+    model.kept_tokens(words_of(model, batch.tokens), batch.targets).sum().backward()
     place = divmod(int(weight.grad.abs().argmax()), weight.shape[1])
     sums = []
     for value in (weight[place].item() + 1e-5, weight[place].item() - 1e-5):
@@ -241,7 +245,7 @@ def test_official_noise_outweighs_any_attention(make, batch, official: bool):
         drawn = []
         for seed in range(10):
             torch.manual_seed(seed)
-            drawn.append(model.kept_tokens(batch.tokens, batch.targets))
+            drawn.append(model.kept_tokens(words_of(model, batch.tokens), batch.targets))
     words = batch.tokens.attention_mask.bool()  # padding's embedding is zero
     agreeing = torch.stack([(kept == drawn[0])[words] for kept in drawn]).float().mean().item()
     assert agreeing < 0.9 if official else agreeing > 0.97
@@ -253,14 +257,16 @@ def test_the_gumbel_temperature_reaches_the_shares(make, batch, tau: float):
     for seed in range(3):
         model = make(gumbel_tau=tau, gamma=4.5 / 9).eval()
         torch.manual_seed(seed)
-        kept = model.kept_tokens(batch.tokens, batch.targets)
+        kept = model.kept_tokens(words_of(model, batch.tokens), batch.targets)
         if tau > 1:
             assert kept.tolist() == [[1.0] * 12, [0.0] * 12, [0.0] * 12]  # 5, 2 and 1 nodes
         else:
             assert 0 < kept[0].mean() < 1
             model.positives.options = replace(model.contrast, gamma=0.999)
             torch.manual_seed(seed)
-            assert torch.equal(model.kept_tokens(batch.tokens, batch.targets), kept)
+            assert torch.equal(
+                model.kept_tokens(words_of(model, batch.tokens), batch.targets), kept
+            )
 
 
 # --- the positive view ---
@@ -270,7 +276,10 @@ def test_positive_view_of_all_tokens_is_the_plain_text(make, batch):
     model = make().eval()
     kept = torch.ones(batch.tokens.input_ids.shape)
     torch.testing.assert_close(
-        model.positive_cls(batch.tokens, kept), model.backbone(batch.tokens), atol=1e-5, rtol=1e-4
+        model.positive_cls(batch.tokens, words_of(model, batch.tokens), kept),
+        model.backbone(batch.tokens),
+        atol=1e-5,
+        rtol=1e-4,
     )
 
 
@@ -280,7 +289,7 @@ def test_a_dropped_words_embedding_is_zero_but_its_position_stays(make, batch):
     tokens = batch.tokens
     kept = torch.ones(tokens.input_ids.shape)
     kept[:, 3] = 0
-    found = model.positive_cls(tokens, kept)
+    found = model.positive_cls(tokens, words_of(model, tokens), kept)
     unused = next(n for n in range(5, 40) if n not in tokens.input_ids)
     with torch.no_grad():
         model.backbone.word_embeddings[unused] = 0
@@ -297,8 +306,11 @@ def test_a_dropped_words_embedding_is_zero_but_its_position_stays(make, batch):
 def parts_of_loss(model: HGCLRPretrainer, batch: ProductBatch, tau: float) -> tuple[float, float]:
     """BCE of both views by hand, and NT-Xent in loops."""
     torch.manual_seed(3)
-    kept = model.kept_tokens(batch.tokens, batch.targets)
-    views = [model.backbone(batch.tokens), model.positive_cls(batch.tokens, kept)]
+    kept = model.kept_tokens(words_of(model, batch.tokens), batch.targets)
+    views = [
+        model.backbone(batch.tokens),
+        model.positive_cls(batch.tokens, words_of(model, batch.tokens), kept),
+    ]
     target = torch.zeros(3, 9)
     for document, node in CLOSED:
         target[document, node] = 1.0
