@@ -8,6 +8,7 @@ from typing import Any
 from hierarchy_lm import __version__
 from hierarchy_lm.backbones import Backbone, encoder_from_checkpoint, head_of_checkpoint
 from hierarchy_lm.backbones.dnn import DNNConfig
+from hierarchy_lm.backbones.level_tokens import level_tokens_of, save_level_tokens
 from hierarchy_lm.backbones.mlm_heads import masked_lm, save_head_beside
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.run_files import checkpoint_of_run, load_checkpoint, tokenizer_of_checkpoint
@@ -56,7 +57,8 @@ def export(run: str, output: str) -> None:
 
     The folder holds the weights (safetensors), the tokenizer, a model card and the two small files
     by which sentence-transformers reads out [CLS]. An MLM run's weights hold its head too, which
-    only models for masked words read. The DNN has no such files: its folder is for
+    only models for masked words read; what HPT and HBGL put behind a text lies in a file of its
+    own, for fine-tuning with it. The DNN has no such files: its folder is for
     ``backbone.pretrained`` and for programs that import this package, as its card says.
 
     Args:
@@ -72,6 +74,9 @@ def export(run: str, output: str) -> None:
     tokenizer = tokenizer_of_checkpoint(checkpoint_path)
     folder = _new_folder(Path(output))
     _save_weights(encoder, checkpoint, folder)
+    level_tokens = level_tokens_of(checkpoint)
+    if level_tokens is not None:
+        save_level_tokens(level_tokens, folder)
     for file in tokenizer.iterdir():
         shutil.copy(file, folder / file.name)
     if not _is_dnn(checkpoint):

@@ -179,6 +179,20 @@ def check_texts(backbone: Backbone, data: TextData) -> None:
         )
 
 
+def check_room(backbone: Backbone, data: TextData, extra: int, what: str) -> None:
+    """Check that a DataModule's texts leave an encoder room for tokens of the model's own.
+
+    Raises:
+        UserError: If they do not.
+    """
+    if data.max_length + extra > backbone.max_length:
+        raise UserError(
+            f"data.text.max_length is {data.max_length} and the {what} take {extra} tokens more, "
+            f"but the backbone reads at most {backbone.max_length}; set it to at most "
+            f"{backbone.max_length - extra}"
+        )
+
+
 def _shapes(state: dict[str, Tensor]) -> dict[str, torch.Size]:
     return {name: value.shape for name, value in state.items()}
 

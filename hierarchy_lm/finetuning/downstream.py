@@ -7,25 +7,30 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hierarchy_lm.backbones import BackboneOptions
+from hierarchy_lm.backbones.level_tokens import find_level_tokens
 from hierarchy_lm.batches import ProductBatch, SparseTargets
 from hierarchy_lm.dataset import read_task
+from hierarchy_lm.finetuning.level_tokens import LevelTokenOptions, LevelTokenReader
 from hierarchy_lm.losses import sparse_bce
 from hierarchy_lm.metrics import LabelF1
 from hierarchy_lm.module import EncoderModule
 from hierarchy_lm.optimizers import OptimizerOptions
+from hierarchy_lm.training import check_room
 
 
 class DownstreamFinetuner(EncoderModule):
     """Encoder, dropout and one linear layer on the last hidden state of [CLS].
 
     The loss is cross entropy for a multi-class task, binary cross entropy for a binary or
-    multi-label one. No pre-training module is left: the encoder is all that is transferred.
+    multi-label one. No pre-training module is left: the encoder is all that is transferred, unless
+    ``level_tokens`` asks for more.
 
     Args:
         task: Folder that holds ``task.json``; the command line takes it from the data.
         tokenizer: Folder or hub id of the tokenizer; the command line takes it from the backbone.
         backbone: The encoder.
         head_dropout: Dropout in front of the linear layer.
+        level_tokens: What HPT or HBGL put behind a text, put there again (SST, Table V).
         optimizer: AdamW and its schedule.
     """
 
@@ -35,12 +40,17 @@ class DownstreamFinetuner(EncoderModule):
         tokenizer: str,
         backbone: BackboneOptions = BackboneOptions(),
         head_dropout: float = 0.1,
+        level_tokens: LevelTokenOptions = LevelTokenOptions(),
         optimizer: OptimizerOptions = OptimizerOptions(),
     ) -> None:
         super().__init__(tokenizer, backbone, optimizer)
         self.save_hyperparameters(logger=False)
         self.task = read_task(Path(task))
         self.fingerprints["label list"] = self.task.fingerprint
+        self.reader: LevelTokenReader | None = None
+        if level_tokens.readout != "none":
+            found = find_level_tokens(backbone)
+            self.reader = LevelTokenReader(found, self.backbone, level_tokens)
         self.dropout = nn.Dropout(head_dropout)
         self.head = nn.Linear(self.backbone.hidden_size, self.task.num_outputs)
         nn.init.normal_(self.head.weight, std=0.02)
@@ -52,9 +62,23 @@ class DownstreamFinetuner(EncoderModule):
         """Names of the task's labels."""
         return self.task.labels
 
+    def setup(self, stage: str) -> None:
+        """Check the data.
+
+        Raises:
+            UserError: As the base class, or if the texts leave no room for the level tokens.
+        """
+        super().setup(stage)
+        extra = 0 if self.reader is None else self.reader.positions
+        check_room(self.backbone, self.data, extra, "level tokens")
+
     def forward(self, batch: ProductBatch) -> Tensor:
         """Logits ``(B, labels)``, or ``(B, 1)`` for a binary task."""
-        logits: Tensor = self.head(self.dropout(self.backbone(batch.tokens)))
+        if self.reader is None:
+            read = self.backbone(batch.tokens)
+        else:
+            read = self.reader(self.backbone, batch.tokens)
+        logits: Tensor = self.head(self.dropout(read))
         return logits
 
     def loss(self, batch: ProductBatch) -> Tensor:

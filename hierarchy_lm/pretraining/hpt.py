@@ -23,6 +23,7 @@ from hierarchy_lm.pretraining.masking import MaskingOptions, TokenMasking
 from hierarchy_lm.pretraining.mlm import Guesses, global_mean, guess_words
 from hierarchy_lm.pretraining.mlm_heads import create_mlm_head
 from hierarchy_lm.pretraining.paths import PathMode
+from hierarchy_lm.training import check_room
 from hierarchy_lm.vocabulary import load_vocabulary
 
 Edges = Literal["bidirectional", "official"]
@@ -124,13 +125,8 @@ class HPTPretrainer(HierarchyPretrainer):
         """
         super().setup(stage)
         extra = 2 * self.hierarchy.depth + 1 - (not self.keep_text_sep)
-        if self.data.max_length + extra > self.backbone.max_length:
-            raise UserError(
-                f"data.text.max_length is {self.data.max_length} and the prompts of "
-                f"{self.hierarchy.depth} levels take {extra} tokens more, but the backbone reads "
-                f"at most {self.backbone.max_length}; set it to at most "
-                f"{self.backbone.max_length - extra}"
-            )
+        prompts = f"prompts of {self.hierarchy.depth} levels"
+        check_room(self.backbone, self.data, extra, prompts)
 
     def prompts(self) -> Tensor:
         """Vectors of the level prompts, ``(L, E)``; no document has a part in them."""
@@ -217,4 +213,5 @@ class HPTPretrainer(HierarchyPretrainer):
             "segment": 0,
             "read": self.read.cpu(),
             "keep_sep": self.keep_text_sep,
+            "attention": "full",
         }
