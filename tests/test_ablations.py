@@ -34,6 +34,7 @@ GRIDS = {
     "sst-heads": (8, False),
     "sequential": (6, False),
     "node-inputs": (8, False),
+    "htc-finetuning": (12, False),
     "hierarchy": (4, False),
     "pretraining": (20, False),
 }
