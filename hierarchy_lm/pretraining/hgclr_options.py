@@ -49,8 +49,13 @@ class ContrastOptions:
         for name in ("max_labels", "num_layers", "num_heads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"contrast.{name} must be at least 1, got {getattr(self, name)}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"contrast.dropout must be from 0 to below 1, got {self.dropout}")
+        for name in ("gamma", "dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(
+                    f"contrast.{name} must be from 0 to below 1, got {getattr(self, name)}"
+                )
+        if self.weight < 0:
+            raise ValueError(f"contrast.weight must be at least 0, got {self.weight}")
 
     def check_width(self, width: int) -> None:
         """Check that the heads divide the width of the word embeddings.

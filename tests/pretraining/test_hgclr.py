@@ -401,7 +401,10 @@ def test_prediction_is_a_linear_layer_on_the_plain_texts_cls(make, batch):
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("tau", 0.0), ("gumbel_tau", -1.0), ("max_labels", 0), ("num_layers", 0), ("dropout", 1.0)],
+    [
+        *(("tau", 0.0), ("gumbel_tau", -1.0), ("max_labels", 0), ("num_layers", 0)),
+        *(("num_heads", 0), ("dropout", 1.0), ("gamma", 1.0), ("weight", -0.1)),
+    ],
 )
 def test_options_without_meaning_are_refused_by_name(option: str, value: float):
     with pytest.raises(ValueError, match=f"contrast.{option} must be"):
