@@ -31,6 +31,7 @@ from benchmarks.timing import INTERLEAVED
 from hierarchy_lm.backbones import BackboneOptions
 from hierarchy_lm.pretraining import (
     ConditionalPretrainer,
+    HBGLPretrainer,
     HGCLRPretrainer,
     HiAGMPretrainer,
     HiMatchPretrainer,
@@ -53,6 +54,7 @@ METHODS: dict[str, MakeMethod] = {
     "multi-label": MultiLabelPretrainer,
     "node-only": NodeOnlyPretrainer,
     "HPT": HPTPretrainer,
+    "HBGL": HBGLPretrainer,
     "HiMatch": HiMatchPretrainer,
     "HiMatch with BCE": partial(HiMatchPretrainer, cls_weight=1.0),
     "HGCLR": HGCLRPretrainer,

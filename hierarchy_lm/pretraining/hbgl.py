@@ -272,6 +272,6 @@ class HBGLPretrainer(HierarchyPretrainer):
             "embeddings": mask.repeat(self.depth, 1),
             "offsets": levels,
             "segment": SEGMENT,
-            "read": levels,
+            "read": levels.clone(),
             "keep_sep": True,
         }

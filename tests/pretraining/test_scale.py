@@ -19,6 +19,7 @@ from hierarchy_lm.batches import ProductBatch, SparseTargets, TokenBatch
 from hierarchy_lm.hierarchy import Hierarchy
 from hierarchy_lm.pretraining import (
     ConditionalPretrainer,
+    HBGLPretrainer,
     HGCLRPretrainer,
     HiAGMPretrainer,
     HiMatchPretrainer,
@@ -46,6 +47,10 @@ METHODS: dict[str, Make] = {
     "hpt": lambda tree, tokenizer: HPTPretrainer(tree, tokenizer, SMALL),
     "hpt_sampled": lambda tree, tokenizer: HPTPretrainer(
         tree, tokenizer, SMALL, sample_per_level=500
+    ),
+    "hbgl": lambda tree, tokenizer: HBGLPretrainer(tree, tokenizer, SMALL),
+    "hbgl_all_labels": lambda tree, tokenizer: HBGLPretrainer(
+        tree, tokenizer, SMALL, restrict_level=False, stop_rule="official"
     ),
     "himatch": lambda tree, tokenizer: HiMatchPretrainer(tree, tokenizer, SMALL),
     "himatch_bce": lambda tree, tokenizer: HiMatchPretrainer(

@@ -1,0 +1,153 @@
+"""HBGL through the command: two stages in one run, resumed, predicted, exported, on ranks too."""
+
+import csv
+import json
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModel, AutoTokenizer
+
+from hierarchy_lm.backbones import BackboneOptions
+from hierarchy_lm.batches import TokenBatch
+from hierarchy_lm.hierarchy import Hierarchy
+from hierarchy_lm.pretraining import HBGLPretrainer
+
+from .conftest import EXPERIMENTS, TINY
+from .test_ddp import RANKS, fit_on_ranks, seen
+
+EXPERIMENT = EXPERIMENTS / "baselines" / "hbgl.yaml"
+TEXTS = ["Red running shoe", "a wooden table for the garden, 120 cm", ""]
+SMALL = [*TINY, "--trainer.limit_train_batches=3", "--model.labels.passes=8"]
+
+
+def fit(hlm, catalogue, root, *args):
+    status, _, err = hlm(
+        *("fit", "--config", EXPERIMENT, *SMALL, f"--data.dataset={catalogue}"),
+        *(f"--trainer.default_root_dir={root}", *args),
+    )
+    assert status == 0, err
+    return err
+
+
+def state_of(run):
+    checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    return checkpoint["state_dict"]
+
+
+def logged(run, name):
+    with (run / "metrics.csv").open() as file:
+        return [float(row[name]) for row in csv.DictReader(file) if row.get(name)]
+
+
+def test_it_trains_in_half_precision_predicts_and_exports_the_plain_encoder(
+    hlm, catalogue, tmp_path
+):
+    err = fit(hlm, catalogue, tmp_path, "--trainer.precision=bf16-mixed")
+    assert "label vectors: 2 steps; a node was visited 8 times at least, 8 in the median" in err
+    run = tmp_path / "version_0"
+    scores = json.loads((run / "fit.json").read_text())
+    assert {"val/loss", "val/micro_f1_L1", "val/micro_f1_L4", "val/path_consistency"} <= set(scores)
+    assert logged(run, "labels/least_visits") == [8.0]
+    assert logged(run, "labels/nodes_seen") == [1.0]
+    assert len(logged(run, "labels/loss")) == 1  # behind the last step
+    given = [f"--data.dataset={catalogue}", f"--trainer.default_root_dir={tmp_path}"]
+    low = "--model.decode.threshold=0.01"
+    status, _, err = hlm(
+        *("predict", "--config", run / "config.yaml", "--ckpt_path=best", *given, low),
+    )
+    assert status == 0, err
+    table = pq.read_table(sorted((tmp_path / "version_1" / "predictions").glob("*.parquet")))
+    expected = pq.read_table(sorted((catalogue / "products").glob("test-*.parquet")))["item_id"]
+    assert sorted(table["item_id"].to_pylist()) == sorted(expected.to_pylist())
+    scores = [score for row in table["scores"].to_pylist() for score in row]
+    assert scores
+    assert 0.01 <= min(scores) <= max(scores) <= 1
+    status, _, err = hlm("export", run, tmp_path / "encoder")
+    assert status == 0, err
+    assert_text_only_cls(tmp_path / "encoder", run, catalogue)
+
+
+def assert_text_only_cls(folder, run, catalogue):
+    model = HBGLPretrainer(
+        str(catalogue / "hierarchy.parquet"),
+        str(run / "tokenizer"),
+        BackboneOptions("tiny", vocab_size=8000),
+    ).eval()
+    checkpoint = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    model.load_state_dict(checkpoint["state_dict"])
+    tokens = AutoTokenizer.from_pretrained(folder)(TEXTS, padding=True, return_tensors="pt")
+    batch = TokenBatch(tokens["input_ids"], tokens["token_type_ids"], tokens["attention_mask"])
+    with torch.no_grad():
+        theirs = AutoModel.from_pretrained(folder).eval()(**tokens).last_hidden_state[:, 0]
+        assert torch.equal(model.backbone(batch), theirs)
+    stored = load_file(folder / "model.safetensors")
+    assert set(stored) == set(model.backbone.encoder.state_dict())
+    rows = len(stored["embeddings.word_embeddings.weight"])
+    assert rows == len(AutoTokenizer.from_pretrained(folder))  # V, and none of nodes
+    depth = Hierarchy.from_parquet(catalogue / "hierarchy.parquet").depth
+    assert checkpoint["level_tokens"]["embeddings"].shape == (depth, 32)
+
+
+def test_a_resumed_run_has_no_first_stage_and_ends_where_one_does_that_never_stopped(
+    hlm, catalogue, tmp_path
+):
+    options = ["--model.optimizer.schedule=constant", "--model.optimizer.warmup=0"]
+    fit(hlm, catalogue, tmp_path / "whole", *options, "--trainer.max_epochs=2")
+    assert "label vectors:" in fit(hlm, catalogue, tmp_path / "parts", *options)
+    last = tmp_path / "parts" / "version_0" / "checkpoints" / "last.ckpt"
+    resumed = [f"--ckpt_path={last}", "--trainer.max_epochs=2"]
+    assert "label vectors:" not in fit(hlm, catalogue, tmp_path / "parts", *options, *resumed)
+    one, other = (state_of(tmp_path / n) for n in ("whole/version_0", "parts/version_1"))
+    for name, value in one.items():
+        assert torch.equal(value, other[name]), name
+
+
+def test_the_first_stage_can_be_left_out_or_see_too_little(hlm, catalogue, tmp_path):
+    still = ["--model.optimizer.lr=1e-30", "--model.optimizer.weight_decay=0"]
+    assert "label vectors:" not in fit(
+        hlm, catalogue, tmp_path / "none", *still, "--model.labels.passes=0"
+    )
+    few = ["--model.labels.passes=0.2", "--model.labels.subtrees=1"]
+    few += ["--model.labels.min_nodes=10", "--model.labels.max_nodes=12"]
+    err = fit(hlm, catalogue, tmp_path / "few", *still, *few)
+    assert "keep the vectors of their names; raise model.labels.passes" in err
+    kept, learnt = (state_of(tmp_path / n / "version_0")["labels.weight"] for n in ("none", "few"))
+    moved = (kept != learnt).any(dim=1)
+    assert 10 <= int(moved.sum()) < len(moved)
+
+
+def test_the_official_behaviour_trains(hlm, catalogue, tmp_path):
+    fit(
+        *(hlm, catalogue, tmp_path, "--model.restrict_level=false", "--model.stop_rule=official"),
+        *("--model.label_init=sum", "--model.bias_init=zero", "--model.labels.official_bug=true"),
+        *("--model.labels.candidates=all", "--model.labels.copies=2", "--model.labels.subtrees=1"),
+        *("--model.labels.final_mask_ratio=0.45", "--model.true_block_grad=true"),
+    )
+    scores = json.loads((tmp_path / "version_0" / "fit.json").read_text())
+    assert scores["val/unanswered"] == 0  # a document without an answer gets node 0
+
+
+def test_texts_without_room_for_the_levels_are_one_line(hlm, catalogue, tmp_path):
+    status, _, err = hlm(
+        *("fit", "--config", EXPERIMENT, *SMALL, f"--data.dataset={catalogue}"),
+        *("--data.text.max_length=508", f"--trainer.default_root_dir={tmp_path}"),
+    )
+    assert status == 2
+    assert "data.text.max_length is 508" in err
+    assert "at most 507 tokens; lower it" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.ddp
+@pytest.mark.slow
+def test_two_ranks_learn_what_one_does(catalogue, tmp_path_factory):
+    """The first stage too, whose subtrees they share."""
+    folders = fit_on_ranks("baselines/hbgl", catalogue, tmp_path_factory)
+    one, two = (seen(folders[ranks], 0)["gradients"] for ranks in RANKS)
+    assert {"labels.weight", "labels.bias", "mlm_head.dense.weight"} <= one.keys() == two.keys()
+    for name, gradient in one.items():
+        assert torch.allclose(gradient, two[name], rtol=0, atol=1e-9), name
+    losses = [logged(folders[ranks] / "version_0", "labels/loss") for ranks in RANKS]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-9)

@@ -1,0 +1,28 @@
+"""HBGL's first stage on a tree of 30,000 nodes: nothing of the size of the naive form."""
+
+import numpy as np
+import torch
+
+from hierarchy_lm.backbones import create_backbone
+from hierarchy_lm.hierarchy import Hierarchy
+from hierarchy_lm.nn import MLMHead
+from hierarchy_lm.pretraining.hbgl_labels import HBGLLabelOptions, LabelStage, Ranks
+
+from .test_scale import SMALL, C, Largest, tree  # noqa: F401
+
+WIDTH = 32
+
+
+def test_a_step_makes_nothing_larger_than_the_table_and_a_chunk(tree: Hierarchy):  # noqa: F811
+    backbone = create_backbone(SMALL, 40, 0)
+    assert backbone.word_embeddings.shape == (40, WIDTH)
+    options = HBGLLabelOptions(passes=0.01, subtrees=4)
+    stage = LabelStage(backbone, MLMHead(backbone.hidden_size, WIDTH, 40), (2, 4), tree, options, 0)
+    assert stage.steps == 1
+    with Largest() as step:
+        stage.learn(0.02 * torch.randn(C, WIDTH), Ranks(0, 1, lambda part: part), lambda *_: None)
+    # Attention of two subtrees of up to 510 nodes, in two heads; the vectors of all nodes.
+    assert step.any[0] <= max(2 * 2 * 511**2, C * WIDTH), step.any[1]
+    assert step.int64[0] <= C, step.int64[1]
+    seen = np.flatnonzero(stage.visits)
+    assert 4 * 256 / 4 <= len(seen) <= 4 * 510
