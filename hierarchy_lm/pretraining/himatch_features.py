@@ -18,6 +18,9 @@ NAMES_AT_ONCE = 512
 class NodeFeatures(nn.Module):
     """A vector of each node, from its name or learnt; names give the encoder no gradient.
 
+    What comes from names is standardised over the nodes, each dimension apart: [CLS] of short names
+    are much alike, word embeddings are small, and the first bias would make all nodes one.
+
     Args:
         hierarchy: The tree.
         vocabulary: The backbone's tokenizer.
@@ -62,8 +65,9 @@ class NodeFeatures(nn.Module):
         if self.kind == "random":
             return self.vectors
         if self.kind == "name_cls":
-            return self.cls
-        return NodeNames(self.ids, self.offsets).embedded(backbone.word_embeddings.detach())
+            return _standardised(self.cls)
+        table = backbone.word_embeddings.detach()
+        return _standardised(NodeNames(self.ids, self.offsets).embedded(table))
 
     @torch.no_grad()
     def refresh(self, backbone: Backbone) -> None:
@@ -77,3 +81,9 @@ class NodeFeatures(nn.Module):
             encoded = backbone(TokenBatch(ids, torch.zeros_like(ids), mask))
             self.cls[nodes.to(self.cls.device)] = encoded.to(self.cls.dtype)
         backbone.train(training)
+
+
+def _standardised(features: Tensor) -> Tensor:
+    """Mean 0 and variance 1 over the nodes; 0 where all are the same."""
+    centred = features - features.mean(dim=0)
+    return centred / centred.square().mean(dim=0).sqrt().clamp(min=1e-6)
