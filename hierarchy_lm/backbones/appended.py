@@ -36,7 +36,7 @@ def append_tokens(
     offsets: Tensor | None = None,
     segment: int = 0,
 ) -> AppendedTokens:
-    """Put S vectors right behind the last token of each text, however long it is.
+    """Put S vectors, at least one, right behind the last token of each text, however long it is.
 
     Padding stands behind them, so that the order of a sequence is that of its positions.
 
@@ -52,11 +52,11 @@ def append_tokens(
         - tail: ``(S, E)``
         - offsets: ``(S,)`` int64
     """
-    count, device = len(tail), tokens.input_ids.device
-    lengths = tokens.attention_mask.sum(dim=1, keepdim=True) - int(not keep_sep)
+    count, device, cut = len(tail), tokens.input_ids.device, int(not keep_sep)
+    lengths = tokens.attention_mask.sum(dim=1, keepdim=True) - cut
     places = lengths + torch.arange(count, device=device)
     behind = places if offsets is None else lengths + offsets
-    words = F.pad(F.embedding(tokens.input_ids, table), (0, 0, 0, count))
+    words = F.pad(F.embedding(tokens.input_ids, table), (0, 0, 0, count - cut))
     batch, total, width = words.shape
     index = places.unsqueeze(2).expand(-1, -1, width)
     rows = torch.arange(total, device=device).expand(batch, -1)
@@ -65,6 +65,6 @@ def append_tokens(
         words.scatter(1, index, tail.to(words.dtype).expand(batch, -1, -1)),
         mask,
         rows.scatter(1, places, behind).masked_fill(~mask, 0),
-        F.pad(tokens.token_type_ids, (0, count)).scatter(1, places, segment),
+        F.pad(tokens.token_type_ids, (0, count - cut)).scatter(1, places, segment),
     )
     return AppendedTokens(embedded, places)

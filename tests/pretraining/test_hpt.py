@@ -111,7 +111,7 @@ def test_all_tokens_attend_to_all_and_what_is_added_has_segment_0(make, batch):
     )
     for document, length in enumerate((types.sum(dim=1) - 1).tolist()):
         end = length + 7
-        assert given.tokens.mask[document].tolist() == [n < end for n in range(types.shape[1] + 7)]
+        assert given.tokens.mask[document].tolist() == [n < end for n in range(types.shape[1] + 6)]
         assert given.tokens.positions[document, :end].tolist() == list(range(end))
         assert given.tokens.segments[document, :end].tolist() == [1] * length + [0] * 7
         assert given.places[document].tolist() == list(range(length, end))
