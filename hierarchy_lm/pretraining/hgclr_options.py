@@ -9,11 +9,13 @@ from hierarchy_lm.errors import UserError
 class ContrastOptions:
     """The positive views and their contrastive loss (HGCLR, Methodology).
 
+    Weight and threshold are the published ones for NYT: a deep tree, several paths per document.
+
     Attributes:
         weight: Lambda of the contrastive loss.
-        gamma: A token whose share of the document's own labels exceeds it stays in the positive
-            view. A share is one of ``max_labels`` at most: of a random token it is about the number
-            of the document's nodes divided by that of the labels.
+        gamma: A token stays in the positive view if the share of its attention that goes to the
+            document's own nodes exceeds this. At random it is on average the number of these nodes
+            divided by that of all that take part, so that what fits depends on both.
         gumbel_tau: Temperature of the Gumbel-softmax over labels.
         tau: Temperature of the contrastive loss.
         max_labels: Labels that a batch's tokens are compared with. A tree that has no more takes
@@ -27,8 +29,8 @@ class ContrastOptions:
             instead of its logits, and the contrastive loss does not get ``tau`` (it is 1).
     """
 
-    weight: float = 0.1
-    gamma: float = 0.005
+    weight: float = 0.3
+    gamma: float = 0.002
     gumbel_tau: float = 1.0
     tau: float = 1.0
     max_labels: int = 1024
