@@ -51,7 +51,8 @@ class RelationalGCN(nn.Module):
 
     Shape:
         - features: ``(C, input_size)``
-        - output: ``(C, width)``
+        - nodes: ``(N,)`` int64
+        - output: ``(C, width)``, or ``(N, width)`` of the given nodes
     """
 
     def __init__(
@@ -64,12 +65,20 @@ class RelationalGCN(nn.Module):
             _Layer(options.width, options.dropout) for _ in range(options.num_layers)
         )
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Pass all layers."""
-        states: Tensor = self.inputs(features)
-        for layer in self.layers:
-            states = layer(states, *self.relatives(states))
-        return states
+    def forward(self, features: Tensor, nodes: Tensor | None = None) -> Tensor:
+        """Pass all layers; if nodes are given, with those alone that their states depend on."""
+        if nodes is None:
+            everyone = torch.arange(len(features), device=features.device)
+            reach = [everyone] * (len(self.layers) + 1)
+        else:
+            reach = [torch.unique(nodes)]
+            for _ in self.layers:
+                reach.insert(0, self.relatives.with_relatives(reach[0]))
+        states: Tensor = self.inputs(features[reach[0]])
+        for layer, inside, wanted in zip(self.layers, reach, reach[1:], strict=False):
+            own = states[torch.searchsorted(inside, wanted)]
+            states = layer(own, *self.relatives(states, inside, wanted))
+        return states if nodes is None else states[torch.searchsorted(reach[-1], nodes)]
 
 
 class _Layer(nn.Module):
@@ -103,12 +112,13 @@ class TreeMeans(nn.Module):
         parents: Parent of each node, -1 at a root.
 
     Shape:
-        - states: ``(C, k)``
-        - output: three of ``(C, k)``; zeros where a node has nobody
+        - states: ``(M, k)``
+        - inside: ``(M,)`` int64, ascending
+        - wanted: ``(N,)`` int64
+        - output: three of ``(N, k)``; zeros where a node has nobody
     """
 
     places: Tensor
-    is_root: Tensor
     num_children: Tensor
     num_siblings: Tensor
 
@@ -117,17 +127,39 @@ class TreeMeans(nn.Module):
         places = torch.from_numpy(parents).long() + 1  # 0: the node above the roots
         counts = torch.bincount(places, minlength=len(parents) + 1).float()
         self.register_buffer("places", places, persistent=False)
-        self.register_buffer("is_root", (places == 0)[:, None], persistent=False)
         self.register_buffer("num_children", counts[1:, None], persistent=False)
         self.register_buffer("num_siblings", counts[places, None] - 1, persistent=False)
 
-    def forward(self, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Parent, mean of the children, mean of the siblings."""
+    def with_relatives(self, nodes: Tensor) -> Tensor:
+        """Nodes together with their parents, children and siblings, ascending."""
+        families = torch.zeros(len(self.places) + 1, dtype=torch.bool, device=nodes.device)
+        families[self.places[nodes]] = True  # their siblings, and themselves
+        families[nodes + 1] = True  # their children
+        kept = families[self.places]
+        above = self.places[nodes] - 1
+        kept[above[above >= 0]] = True
+        return kept.nonzero()[:, 0]
+
+    def forward(
+        self, states: Tensor, inside: Tensor, wanted: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Parent, mean of the children, mean of the siblings.
+
+        Args:
+            states: Of the nodes inside.
+            inside: All nodes, or some that hold the wanted ones and all their relatives.
+            wanted: Whose means are computed.
+        """
         states = states if states.dtype == torch.float64 else states.float()
-        above = states[(self.places - 1).clamp(min=0)].masked_fill(self.is_root, 0.0)
-        sums = states.new_zeros(len(states) + 1, states.shape[1])
-        sums = sums.index_add(0, self.places, states)
-        children = sums[1:] / self.num_children.clamp(min=1)
-        siblings = (sums[self.places] - states) / self.num_siblings.clamp(min=1)
+        places = self.places[wanted]
+        # The place of a root's parent may be any.
+        above = torch.searchsorted(inside, places - 1).clamp(max=len(states) - 1)
+        parents = states[above].masked_fill((places == 0)[:, None], 0.0)
+        sums = states.new_zeros(len(self.places) + 1, states.shape[1])
+        sums = sums.index_add(0, self.places[inside], states)
+        children = sums[wanted + 1] / self.num_children[wanted].clamp(min=1)
+        others = self.num_siblings[wanted]
+        own = states[torch.searchsorted(inside, wanted)]
+        siblings = (sums[places] - own) / others.clamp(min=1)
         # Of an only child, what is left of the difference is rounding.
-        return above, children, siblings.masked_fill(self.num_siblings == 0, 0.0)
+        return parents, children, siblings.masked_fill(others == 0, 0.0)

@@ -169,14 +169,23 @@ class HiMatchPretrainer(HierarchyPretrainer):
 
     def loss(self, batch: ProductBatch) -> Tensor:
         """Joint and matching loss of drawn labels, and the weighted cross entropy."""
-        drawn = self._draw(self._train_targets(batch), batch, self.run_seed, self.current_epoch)
+        targets = self._train_targets(batch)
+        drawn = self._draw(targets, batch, self.run_seed, self.current_epoch)
         _, features = self.text_features(batch)
-        texts, states = self.text_vectors(features), self.node_states()
-        total, _ = self._match(texts, states, drawn)
+        texts = self.text_vectors(features)
         if self.cls_weight == 0:
-            return total
+            return self._match(texts, self._states_of(drawn.nodes), drawn)[0]
+        states = self.node_states()
+        total, _ = self._match(texts, states[drawn.nodes], drawn)
         logits = self._logits(features, texts, states)
-        return total + self.cls_weight * self.path_loss(logits, self._train_targets(batch))
+        return total + self.cls_weight * self.path_loss(logits, targets)
+
+    def _states_of(self, nodes: Tensor) -> Tensor:
+        """States of some nodes, ``(..., width)``, without computing all if that can be."""
+        if not isinstance(self.graph, RelationalGCN):
+            return self.node_states()[nodes]
+        states: Tensor = self.graph(self.features(self.backbone), nodes.flatten())
+        return states.view(*nodes.shape, -1)
 
     def _draw(
         self, targets: SparseTargets, batch: ProductBatch, seed: int, epoch: int
@@ -186,8 +195,14 @@ class HiMatchPretrainer(HierarchyPretrainer):
         )
 
     def _match(self, texts: Tensor, states: Tensor, drawn: Companions) -> tuple[Tensor, Tensor]:
-        """Mean loss over documents, and the vectors of the drawn nodes, ``(4, N, width)``."""
-        labels = self.label_vectors(states[drawn.nodes])
+        """Mean loss over documents, and the vectors of the drawn nodes, ``(4, N, width)``.
+
+        Args:
+            texts: Unit vectors of the documents.
+            states: Of the drawn nodes, ``(4, N, width)``.
+            drawn: Whose loss it is.
+        """
+        labels = self.label_vectors(states)
         steps = torch.stack(
             [self.relatives.distance(drawn.nodes[0], other) for other in drawn.nodes[2:]]
         )
@@ -205,7 +220,7 @@ class HiMatchPretrainer(HierarchyPretrainer):
         h_cls, features = self.text_features(batch)
         texts, states = self.text_vectors(features), self.node_states()
         drawn = self._draw(batch.targets, batch, 0, EVALUATION)
-        loss, labels = self._match(texts, states, drawn)
+        loss, labels = self._match(texts, states[drawn.nodes], drawn)
         logits = self._logits(features, texts, states)
         if self.cls_weight > 0:
             loss = loss + self.cls_weight * self.path_loss(logits, batch.targets)

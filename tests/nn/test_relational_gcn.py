@@ -32,18 +32,23 @@ def slow_means(tree: Hierarchy, states: np.ndarray) -> list[np.ndarray]:
     return relations
 
 
+def means(tree: Hierarchy, states: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    everyone = torch.arange(tree.num_nodes)
+    return TreeMeans(tree.parents)(states, everyone, everyone)
+
+
 @pytest.mark.parametrize("name", TREES)
 def test_means_equal_those_over_explicit_edges(name):
     tree = TREES[name]
     states = states_of(tree)
-    found = TreeMeans(tree.parents)(states)
+    found = means(tree, states)
     for mean, expected in zip(found, slow_means(tree, states.numpy()), strict=True):
         np.testing.assert_allclose(mean.numpy(), expected, atol=1e-12)
 
 
 def test_an_only_child_has_no_siblings_to_the_last_bit():
     states = states_of(SMALL).float()
-    _, _, found = TreeMeans(SMALL.parents)(states)
+    _, _, found = means(SMALL, states)
     for only in ("A > C > V", "A & Q > D", "A & Q > D > W"):
         assert found[SMALL.node_of(only)].tolist() == [0.0] * 6
 
@@ -75,12 +80,37 @@ def test_every_relation_has_weights_of_its_own_that_learn(relation):
         assert getattr(layer, relation).weight.grad.abs().max() > 0
 
 
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_some_nodes_get_the_states_and_gradients_that_they_have_among_all(layers):
+    tree = random_tree(80)
+    torch.manual_seed(0)
+    options = RelationalOptions(num_layers=layers, width=5, dropout=0.0)
+    gcn = RelationalGCN(tree.parents, 6, options).double()
+    features = states_of(tree)
+    for nodes in ([0], [79, 3, 3, 40], list(range(0, 80, 7))):
+        results = []
+        for states in (gcn(features)[nodes], gcn(features, torch.tensor(nodes))):
+            gcn.zero_grad()
+            states.square().sum().backward()
+            gradients = [parameter.grad.clone() for parameter in gcn.parameters()]
+            results.append((states.detach(), gradients))
+        torch.testing.assert_close(results[0], results[1])
+
+
+def test_relatives_are_those_one_edge_or_one_sibling_away():
+    tree = random_tree(80)
+    for node in range(80):
+        near = {node, *children(tree, node), *siblings(tree, node), int(tree.parents[node])} - {-1}
+        found = TreeMeans(tree.parents).with_relatives(torch.tensor([node]))
+        assert found.tolist() == sorted(near)
+
+
 def test_sums_are_precise_under_autocast():
     """In bfloat16 a sum over thousands of children would stop growing."""
     tree = Hierarchy.from_paths([("a", f"c{n}") for n in range(3000)])
     states = torch.ones(tree.num_nodes, 2, dtype=torch.bfloat16)
     with torch.autocast("cpu", torch.bfloat16):
-        _, below, beside = TreeMeans(tree.parents)(states)
+        _, below, beside = means(tree, states)
     assert below[0].tolist() == [1.0, 1.0]
     assert beside[1:].unique().tolist() == [1.0]
 
