@@ -30,6 +30,9 @@ class HBGLLabelOptions:
         min_nodes: Least size of a subtree; a smaller tree is one.
         max_nodes: Largest; with [CLS] and [SEP] it has to fit into the encoder's positions in the
             papers' layout, whose [SEP] nobody reads and which is left out here.
+        sampler: ``growth`` draws tops by the root of their size, and shallow nodes more often than
+            deep ones. ``least_visited`` grows each subtree from near a node that was visited
+            least, and through it: every node is visited about as often as the others of its depth.
         include_ancestors: Put the nodes above a subtree's top into it.
         mask_ratio: Probability that a node is masked.
         final_mask_ratio: What it grows to over the steps; by default it stays. Without its flag
@@ -48,6 +51,7 @@ class HBGLLabelOptions:
     copies: int = 1
     min_nodes: int = 256
     max_nodes: int = 510
+    sampler: Literal["growth", "least_visited"] = "growth"
     include_ancestors: bool = False
     mask_ratio: float = 0.15
     final_mask_ratio: float | None = None
@@ -189,12 +193,17 @@ class LabelStage:
         ratio = self._mask_ratio(step)
         for number in range(self.options.subtrees):
             random = np.random.default_rng((self.seed, step, number))
-            subtree = self.sampler.draw(random)
+            subtree = self.sampler.draw(random, self._through(random))
             for _ in range(self.options.copies):
                 subtrees.append(subtree)
                 masks.append(random.random(len(subtree.nodes)) < ratio)
             self.visits[subtree.nodes] += self.options.copies
         return subtrees, masks
+
+    def _through(self, random: np.random.Generator) -> int:
+        if self.options.sampler == "growth":
+            return -1
+        return int(random.choice(np.flatnonzero(self.visits == self.visits.min())))
 
     def _mask_ratio(self, step: int) -> float:
         options = self.options

@@ -1,5 +1,6 @@
 """Connected parts of the tree that fit into one sequence (SST, Section V-D)."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -55,28 +56,41 @@ class SubtreeSampler:
         self.max_nodes = min(max_nodes, tree.num_nodes)
         sizes = _sizes(tree)
         (large,) = np.nonzero((sizes >= min_nodes) & ~tree.is_leaf)
+        self.large = set(large.tolist())
         self.tops = np.concatenate([[-1], large])  # -1 is [CLS]
         below = np.concatenate([[tree.num_nodes], sizes[large]])
         self.weights = np.sqrt(below) / np.sqrt(below).sum()
         drawn = np.arange(self.min_nodes, self.max_nodes + 1)
         self.mean_size = float(self.weights @ np.minimum(drawn, below[:, None]).mean(axis=1))
 
-    def draw(self, random: Generator) -> Subtree:
-        """The next set."""
+    def draw(self, random: Generator, through: int = -1) -> Subtree:
+        """The next set.
+
+        Args:
+            random: The draws.
+            through: A node to be in it; its top is then the lowest above that has enough below.
+        """
         size = int(random.integers(self.min_nodes, self.max_nodes + 1))
         top = int(random.choice(self.tops, p=self.weights))
+        path = [] if through < 0 else [*self.tree.ancestors(through), through]
+        if path:
+            top = max([node for node in path if node in self.large], default=-1)
+            path = path[path.index(top) + 1 :] if top >= 0 else path
         above = self.tree.ancestors(top) if self.include_ancestors and top >= 0 else []
-        grown = self._grow(top, size - len(above), random)
+        grown = self._grow(top, size - len(above), random, path)
         nodes = np.concatenate([np.array(above, dtype=np.int64), grown])
         parents = self.tree.parents[nodes].astype(np.int64)
         places = np.searchsorted(nodes, parents).clip(max=len(nodes) - 1)
         return Subtree(nodes, np.where(nodes[places] == parents, places, -1))
 
-    def _grow(self, top: int, size: int, random: Generator) -> NDArray[np.int64]:
+    def _grow(
+        self, top: int, size: int, random: Generator, path: Sequence[int] = ()
+    ) -> NDArray[np.int64]:
         """The first nodes that a fire reaches which takes an exponential time for every link.
 
         The exponential distribution has no memory: whatever burns, each child of a burning node is
         equally likely to be next. So this is growth by uniform draws, without its loop over nodes.
+        A given path below the top burns first.
         """
         times = np.full(self.tree.num_nodes, np.inf)
         if top < 0:
@@ -84,10 +98,13 @@ class SubtreeSampler:
             times[:roots] = random.exponential(size=roots)
         else:
             times[top] = 0.0
+        first = {int(self.tree.levels[node]) - 1: node for node in path}
+        times[first.get(0, [])] = 0.0
         for level in range(1 if top < 0 else int(self.tree.levels[top]), self.tree.depth):
             start, end = self.tree.level_offsets[level : level + 2]
             above = times[self.tree.parents[start:end]]
             times[start:end] = above + random.exponential(size=end - start)
+            times[first.get(level, [])] = level * 1e-9
         size = min(size, int(np.isfinite(times).sum()))
         return np.sort(np.argpartition(times, size - 1)[:size])
 

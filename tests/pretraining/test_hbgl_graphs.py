@@ -250,6 +250,16 @@ def test_every_option_changes_what_is_learnt(encoder, change):
     assert not torch.equal(learn(encoder, **plain), learn(encoder, **change))
 
 
+def test_visiting_the_least_visited_first_evens_the_visits_out(encoder):
+    """A third of the nodes a draw: by growth alone, x is last and seldom reached."""
+    least = {}
+    for sampler in ("growth", "least_visited"):
+        made = stage(encoder, sampler=sampler, min_nodes=2, max_nodes=3, subtrees=140, passes=1.0)
+        made._draw(0)
+        least[sampler] = made.coverage().least
+    assert least["least_visited"] > 1.5 * least["growth"]
+
+
 def test_the_mask_ratio_grows_in_a_line(encoder):
     grown = stage(encoder, mask_ratio=0.15, final_mask_ratio=0.45, passes=400.0)
     assert grown._mask_ratio(0) == pytest.approx(0.15)

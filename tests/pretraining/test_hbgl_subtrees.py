@@ -101,3 +101,21 @@ def test_a_large_fan_out_is_cut_at_random():
         seen[sampler.draw(np.random.default_rng(number)).nodes] += 1
     assert seen[0] == 200
     assert seen[1:].min() > 10
+
+
+def test_a_node_that_is_asked_for_is_reached_from_close_above_it():
+    sampler = SubtreeSampler(WIDE, 20, 40, include_ancestors=False)
+    random = np.random.default_rng(0)
+    for node in range(0, 300, 7):
+        subtree = sampler.draw(random, node)
+        assert node in subtree.nodes
+        assert 20 <= len(subtree.nodes) <= 40
+        (loose,) = np.nonzero(subtree.parents < 0)
+        tops = subtree.nodes[loose]
+        above = [n for n in [*WIDE.ancestors(node), node] if n in sampler.tops]
+        if above:
+            assert tops.tolist() == [above[-1]]
+        else:
+            assert (WIDE.levels[tops] == 1).all()
+        for place, parent in zip(subtree.nodes, subtree.parents, strict=True):
+            assert parent < 0 or subtree.nodes[parent] == WIDE.parents[place]
