@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.runs import hlm
 from benchmarks.sst.grid import HERE, METHODS, TASKS, Method, Plan, Run, slug
-from benchmarks.sst.table import write_results
+from benchmarks.sst.table import NODES, write_results
 
 
 def main() -> None:
@@ -23,6 +23,8 @@ def main() -> None:
         finetune(run, options)
         seconds = time.monotonic() - started
         print(f"sst: {number}/{len(runs)} {run.folder} {seconds:.0f} s", flush=True)
+        if "VIII" in METHODS[run.method].tables:
+            predict_nodes(run.method, options)
         write_results(runs, options.output, options.data)
     write_results(runs, options.output, options.data)
 
@@ -61,10 +63,10 @@ def pretrain(name: str, options: argparse.Namespace) -> Path:
 
 
 def _model(method: Method) -> tuple[str, ...]:
-    """All share one rate and reduction: what differs is what the encoder learns from."""
+    """All share one rate: what differs is what the encoder learns from."""
     rate = ("--model.optimizer.lr=2e-4", "--model.optimizer.schedule=linear")
-    others = ("--model.optimizer.warmup=0.05", "--model.node_reduction=positives")
-    return (f"--model={method.module}", *rate, *others, *method.options)
+    warmup = "--model.optimizer.warmup=0.05"
+    return (f"--model={method.module}", *rate, warmup, *method.options)
 
 
 def _encoder(folder: Path, *arguments: object) -> Path:
@@ -75,6 +77,17 @@ def _encoder(folder: Path, *arguments: object) -> Path:
         hlm("fit", *arguments, "--trainer.default_root_dir", runs, *_quietly())
         hlm("export", runs / "version_0", exported)
     return exported
+
+
+def predict_nodes(name: str, options: argparse.Namespace) -> None:
+    """Predict the nodes of the test split with what the method was pre-trained with."""
+    folder = options.output / "pretraining" / slug(name)
+    if (folder / NODES).is_file():
+        return
+    config = folder / "runs" / "version_0" / "config.yaml"
+    hlm("test", "--config", config, "--ckpt_path", "best", *_quietly())
+    newest = max(folder.glob("runs/version_*/test.json"), key=lambda file: file.stat().st_mtime)
+    shutil.copy(newest, folder / NODES)
 
 
 def finetune(run: Run, options: argparse.Namespace) -> None:

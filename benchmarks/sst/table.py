@@ -1,5 +1,6 @@
 """Tables of the benchmark: absolute, relative, deviation over seeds, bootstrap over items."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
@@ -12,12 +13,16 @@ from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, f1_score
 
 from benchmarks.runs import over_seeds
-from benchmarks.sst.grid import BASELINES, METHODS, TASKS, Run
-from hierarchy_lm.dataset import read_task
+from benchmarks.sst.grid import BASELINES, METHODS, TASKS, Run, slug
+from hierarchy_lm.dataset import read_json, read_task
 from hierarchy_lm.metrics.bootstrap import paired_bootstrap
 
 RESAMPLES = 1000
 SCORES = ("micro", "macro")
+NODES = "nodes.json"
+"""Beside a method's encoder: its scores of hierarchy prediction."""
+NODE_BASELINE = "HPT"
+LEVEL = re.compile(r"test/micro_f1_L\d+")
 
 
 def write_results(runs: Sequence[Run], output: Path, data: Path) -> None:
@@ -29,6 +34,7 @@ def write_results(runs: Sequence[Run], output: Path, data: Path) -> None:
         rows = [name for name, method in METHODS.items() if table in method.tables]
         columns = [name for name, task in TASKS.items() if table in task.tables]
         lines += _table(table, baseline, rows, columns, found, gold)
+    lines += _node_table(output)
     (output / "tables.md").write_text("\n".join(lines), encoding="utf-8")
 
 
@@ -50,6 +56,32 @@ def _table(
             cells += _cells(own, base, gold.get(task), same=method == baseline)
         lines.append(f"| {method} | " + " | ".join(cells) + " |")
     return [*lines, ""]
+
+
+def _node_table(output: Path) -> list[str]:
+    """Micro F1 of each level's nodes on the test split of the pre-training's own data."""
+    rows = [name for name, method in METHODS.items() if "VIII" in method.tables]
+    files = {name: output / "pretraining" / slug(name) / NODES for name in rows}
+    found = {name: read_json(file, "") for name, file in files.items() if file.is_file()}
+    levels = sorted({key for one in found.values() for key in one if LEVEL.fullmatch(key)})
+    names = {key: key.removeprefix("test/micro_f1_") for key in levels}
+    names |= {"test/micro_f1": "all", "test/path_consistency": "path consistency"}
+    lines = [f"## Table VIII: against {NODE_BASELINE}", ""]
+    lines += ["| method | " + " | ".join(names.values()) + " |", "|---" * (1 + len(names)) + "|"]
+    base = found.get(NODE_BASELINE, {})
+    for name in rows:
+        cells = [_node_cell(found.get(name, {}), base, key, name) for key in names]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return [*lines, ""]
+
+
+def _node_cell(own: dict[str, float], base: dict[str, float], key: str, name: str) -> str:
+    if key not in own:
+        return "not run"
+    text = f"{100 * own[key]:.1f}"
+    if name == NODE_BASELINE or not base.get(key):
+        return text
+    return f"{text}, {100 * (own[key] - base[key]) / base[key]:+.1f} %"
 
 
 def _seeds(method: str, task: str, found: dict[Run, Any]) -> list[NDArray[np.int64]]:
