@@ -4,8 +4,10 @@ import json
 
 import pytest
 import torch
+import yaml
 
 from .conftest import EXPERIMENTS, TINY
+from .test_ddp import RANKS, fit_on_ranks, seen
 
 EXPERIMENT = EXPERIMENTS / "finetune_level_tokens.yaml"
 FEW = [
@@ -120,3 +122,18 @@ def test_transfer_hands_them_from_stage_to_stage(hlm, catalogue, tmp_path):
     assert status == 0, err
     state = weights(tmp_path / "pc")["state_dict"]
     assert state["reader.embeddings"].shape == (9, 32)  # 2 L + 1 of four levels
+
+
+@pytest.mark.ddp
+@pytest.mark.slow
+def test_two_ranks_learn_what_one_does(pretrained, catalogue, tmp_path, tmp_path_factory):
+    config = yaml.safe_load(EXPERIMENT.read_text())
+    start = {"init_from": str(pretrained / "hpt" / "version_0")}
+    config["model"]["init_args"]["backbone"] = start
+    config["test_after_fit"] = False
+    (tmp_path / "tokens.yaml").write_text(yaml.safe_dump(config))
+    folders = fit_on_ranks(str(tmp_path / "tokens"), catalogue, tmp_path_factory)
+    one, two = (seen(folders[ranks], 0)["gradients"] for ranks in RANKS)
+    assert {"reader.embeddings", "reader.summary.positions"} <= one.keys() == two.keys()
+    for name, gradient in one.items():
+        assert torch.allclose(gradient, two[name], rtol=0, atol=1e-9), name
