@@ -21,6 +21,8 @@ ablation-%: experiments/ablations/%.yaml .venv/.dev ## Run a grid of the papers,
 	@$(BIN)/hlm sweep $< --output $(OUT)/$* $(if $(JOBS),--jobs $(JOBS)) $(if $(SEEDS),--seeds $(SEEDS)) -- $(LAYERS); \
 	status=$$?; test $$status -gt 1 || $(BIN)/hlm table $* $(OUT)/$* --output $(OUT)/tables || status=$$?; exit $$status
 
+ablation-tfidf: LAYERS := $(if $(DATA),--data.dataset $(DATA)) $(ARGS)
+
 tables: .venv/.dev ## Print the tables of all grids that have results
 	@for sweep in $(wildcard $(OUT)/*/results.csv); do \
 		folder=$${sweep%/results.csv}; \

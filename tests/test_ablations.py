@@ -9,6 +9,7 @@ import yaml
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
 from data_modules.sample import SampleOptions, write_sample
+from hierarchy_lm.cli.tfidf import parse_tfidf
 from hierarchy_lm.cli.training import parse_fit
 from hierarchy_lm.cli.transfer import parse_transfer
 from hierarchy_lm.errors import UserError
@@ -33,10 +34,12 @@ GRIDS = {
     "sst-mask": (6, False),
     "sst-heads": (8, False),
     "sequential": (6, False),
-    "node-inputs": (8, False),
+    "node-inputs": (12, False),
     "htc-finetuning": (12, False),
-    "hierarchy": (4, False),
-    "pretraining": (20, False),
+    "hierarchy": (8, False),
+    "pretraining": (44, False),
+    "small-tree": (14, False),
+    "tfidf": (4, True),
 }
 
 
@@ -75,6 +78,8 @@ def parsed(command, arguments):
     argv = [part for word in argv for part in (arguments if word == "${args}" else [word])]
     if argv[0] == "fit":
         return parse_fit(argv)
+    if argv[0] == "tfidf":
+        return parse_tfidf(argv)
     assert argv[0] == "transfer"
     return [stage.resolved for stage in parse_transfer(argv).stages]
 
@@ -173,6 +178,20 @@ def test_the_leaf_recipe_is_its_base_with_the_strategies_of_the_paper():
     assert augmentation == shipped["data"]["init_args"]["augmentation"]
     assert own["trainer"].pop("max_epochs") == base["trainer"].pop("max_epochs") * 1.2
     assert own == base
+
+
+@pytest.mark.parametrize("path", content("small-tree")["parameters"]["config"]["values"])
+def test_the_small_tree_is_learnt_by_all_under_one_budget(path):
+    flat, own = (
+        yaml.safe_load((ROOT / name).read_text())
+        for name in ("experiments/baselines/multi_label.yaml", path)
+    )
+    for config in (flat, own):
+        del config["trainer"]["default_root_dir"]
+    assert own["data"] == flat["data"]
+    assert own["trainer"] == flat["trainer"]
+    for option in ("backbone", "optimizer"):
+        assert own["model"]["init_args"][option] == flat["model"]["init_args"][option]
 
 
 def test_leaf_departments_are_those_of_the_sample(tmp_path):

@@ -30,7 +30,7 @@ class ConditionalLoss(nn.Module):
         L_\text{sigmoid} = \frac{1}{B} \sum_b \sum_{p \in G_b} \sum_{c \in \text{children of } p}
             \mathrm{BCE}(z_{bc}, [c \in P_{bp}])
 
-    (*Revisiting Hierarchical Text Classification*, CoNLL 2024; the masks of the winner of MWPD
+    (*Revisiting Hierarchical Text Classification*, CoNLL 2024; the dynamic masks that won the MWPD
     2020.) Nodes whose parent is not the document's own have no loss. Where a path ends, ``softmax``
     has no loss on the children below, since a distribution has no "none of them"; ``sigmoid`` has
     them all as negatives, and so learns where paths end.
