@@ -14,7 +14,6 @@ from hierarchy_lm.batches import SparseTargets
 from hierarchy_lm.errors import UserError
 
 LABELS_PER_JOB = 16
-MISSING = "TF-IDF needs scikit-learn, which is not installed; run pip install 'hierarchy-lm[tfidf]'"
 logger = logging.getLogger(__name__)
 
 Margins = Iterable[tuple[NDArray[np.int64], NDArray[np.float64]]]

@@ -91,7 +91,7 @@ def find_level_tokens(options: BackboneOptions) -> LevelTokens:
 def _read(file: Path) -> LevelTokens:
     try:
         with safe_open(file, "pt") as stored:
-            rest = stored.metadata()
+            rest = stored.metadata() or {}
             embeddings, offsets, read = (stored.get_tensor(name) for name in TENSORS)
         segment, keep_sep, apart = (int(rest[name]) for name in NUMBERS)
     except (OSError, ValueError, KeyError, SafetensorError) as error:

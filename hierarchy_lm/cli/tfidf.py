@@ -47,9 +47,11 @@ class RunOptions:
 def run_tfidf(argv: list[str]) -> int:
     """Train, test and record, as one run. Returns the exit status."""
     speak()
-    check_installed()
     parser = _parser()
     config = parser.parse_args(argv[1:])
+    check_installed()
+    if not 0 <= config.seed_everything < 2**32:
+        raise UserError(f"seed_everything must be in [0, 2^32), got {config.seed_everything}")
     try:
         options = parser.instantiate_classes(config)
     except ValueError as error:

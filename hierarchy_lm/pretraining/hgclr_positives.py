@@ -72,9 +72,10 @@ class PositiveSampler(nn.Module):
         features = self.graph(self.features(nodes, embed), nodes)
         scores = self.attention(words, features)
         scores = scores if scores.dtype == torch.float64 else scores.float()
-        probabilities = F.gumbel_softmax(scores, self.options.gumbel_tau, dim=-1)  # (B, T, N)
-        own = own_labels(targets, nodes, len(words), len(self.identities))
-        shares = torch.einsum("btn,bn->bt", probabilities, own.to(scores.dtype))
+        own = own_labels(targets, nodes, len(words), len(self.identities)).to(scores.dtype)
+        with torch.autocast(scores.device.type, enabled=False):  # gamma is smaller than its digits
+            probabilities = F.gumbel_softmax(scores, self.options.gumbel_tau, dim=-1)  # (B, T, N)
+            shares = torch.einsum("btn,bn->bt", probabilities, own)
         kept: Tensor = _Keep.apply(shares, self.options.gamma)  # type: ignore[no-untyped-call]
         return kept
 

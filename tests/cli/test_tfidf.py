@@ -190,6 +190,7 @@ def test_sweeps_and_tables_take_it(hlm, catalogue, tmp_path):
         (["--model.min_df=5000"], "no word occurs in 5000 of the"),
         (["--model.cost=0"], "cost above 0"),
         (["--model.mindf=1"], "mindf"),
+        (["--seed_everything=-1"], "seed_everything must be in"),
         (["--data.task=nothing"], "tasks/nothing"),
         (["--data.fields=[colour]"], "Got value: colour"),
         (["--trainer.max_epochs=1"], "max_epochs"),

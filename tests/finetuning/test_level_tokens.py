@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import save
 from torch import Tensor
 
 from hierarchy_lm.backbones import Backbone, BackboneOptions, create_backbone
@@ -193,9 +194,13 @@ def test_an_encoder_without_them_is_one_line(tmp_path):
         assert "\n" not in str(caught.value)
 
 
-def test_a_damaged_file_is_one_line(tmp_path: Path):
+WITHOUT_METADATA = save({name: torch.zeros(1) for name in ("embeddings", "offsets", "read")})
+
+
+@pytest.mark.parametrize("content", [b"nothing", WITHOUT_METADATA])
+def test_a_damaged_file_is_one_line(tmp_path: Path, content: bytes):
     create_backbone(BackboneOptions("tiny"), 40, 0).save_pretrained(tmp_path)
-    (tmp_path / "level_tokens.safetensors").write_bytes(b"nothing")
+    (tmp_path / "level_tokens.safetensors").write_bytes(content)
     with pytest.raises(UserError, match="cannot read it") as caught:
         find_level_tokens(BackboneOptions(init_from=str(tmp_path)))
     assert "\n" not in str(caught.value)

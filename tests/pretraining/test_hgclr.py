@@ -132,6 +132,13 @@ def test_features_are_mean_embedded_names_and_a_vector_of_the_node(make, wordpie
         torch.testing.assert_close(found[row], expected)
 
 
+def test_shares_keep_their_digits_in_bfloat16(make, batch):
+    model = make()
+    with torch.autocast("cpu", torch.bfloat16):
+        kept = model.positives(words_of(model, batch.tokens), TARGETS, model._embed)
+    assert kept.dtype == torch.float32
+
+
 # --- attention of tokens to labels ---
 
 
