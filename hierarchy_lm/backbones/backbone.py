@@ -76,6 +76,15 @@ class Backbone(nn.Module):
         return not isinstance(self.encoder, DNNModel)
 
     @property
+    def attends_locally(self) -> bool:
+        """Whether some layers look no further than a window of places, as ModernBERT's do.
+
+        The library puts a mask with a row for each query in the place of their windows.
+        """
+        kinds = getattr(self.encoder.config, "layer_types", None) or ()
+        return any(kind != "full_attention" for kind in kinds)
+
+    @property
     def word_embeddings(self) -> Tensor:
         """Its table of word embeddings ``(V, E)``; ALBERT's are narrower than its layers."""
         return cast(nn.Embedding, self.encoder.get_input_embeddings()).weight
@@ -112,10 +121,16 @@ class Backbone(nn.Module):
         :meth:`hidden_states` gives.
 
         Raises:
-            UserError: If positions reach further than the encoder can read, or it is the DNN.
+            UserError: If positions reach further than the encoder can read, it is the DNN, or it
+                attends locally and the mask has a row for each query.
         """
         if not self.has_token_states:
             raise UserError("the dnn has no states of single tokens; use a transformer")
+        if tokens.mask.dim() == 3 and self.attends_locally:
+            raise UserError(
+                f"the encoder of type '{self.encoder.config.model_type}' has layers with local "
+                "attention, which a mask for each token would switch off; use a BERT-like one"
+            )
         batch, length = tokens.embeddings.shape[:2]
         if length > self.max_length:  # blocks may share positions; asking for them waits for a GPU
             self._check_length(int(tokens.positions.max()) + 1)

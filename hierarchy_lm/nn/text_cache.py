@@ -47,9 +47,12 @@ class TextCache:
             - output: ``(B, S, k)``
         """
         self._calls, self._keep = 0, keep
-        ALL_ATTENTION_FUNCTIONS.register(CACHED, self._attend)
-        with self.backbone.attention_by(CACHED):
-            states = self.backbone.encode(tokens)
+        ALL_ATTENTION_FUNCTIONS[CACHED] = self._attend
+        try:
+            with self.backbone.attention_by(CACHED):
+                states = self.backbone.encode(tokens)
+        finally:
+            del ALL_ATTENTION_FUNCTIONS[CACHED]  # else the table keeps this cache's tensors alive
         self.length += keep
         return states
 

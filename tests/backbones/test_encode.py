@@ -31,6 +31,10 @@ CONFIGS = {
 }
 
 
+GLOBAL = [name for name in CONFIGS if name != "modernbert"]
+"""Those whose layers all attend everywhere, as rows of a mask of their own demand."""
+
+
 @pytest.fixture(params=CONFIGS)
 def backbone(request: pytest.FixtureRequest) -> Backbone:
     torch.manual_seed(0)
@@ -56,11 +60,7 @@ def embedded(backbone: Backbone, tokens: TokenBatch, mask: Tensor) -> EmbeddedTo
     )
 
 
-@pytest.mark.parametrize("rows_of_its_own", [False, True])
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
-def test_words_alone_give_the_states_of_the_text(
-    backbone: Backbone, attention: str, rows_of_its_own: bool
-) -> None:
+def assert_states_of_the_text(backbone: Backbone, attention: str, rows_of_its_own: bool) -> None:
     tokens = texts()
     backbone.encoder.set_attn_implementation(attention)
     backbone._fused_attention = attention
@@ -71,6 +71,31 @@ def test_words_alone_give_the_states_of_the_text(
     torch.testing.assert_close(states[mask], expected[mask], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_words_alone_give_the_states_of_the_text(backbone: Backbone, attention: str) -> None:
+    assert_states_of_the_text(backbone, attention, rows_of_its_own=False)
+
+
+@pytest.mark.parametrize("backbone", GLOBAL, indirect=True)
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_a_row_of_its_own_for_each_query_changes_nothing(
+    backbone: Backbone, attention: str
+) -> None:
+    assert_states_of_the_text(backbone, attention, rows_of_its_own=True)
+
+
+@pytest.mark.parametrize("backbone", ["modernbert"], indirect=True)
+def test_rows_of_a_mask_are_refused_where_layers_see_a_window_alone(backbone: Backbone) -> None:
+    """The library would take them in place of the windows, and so change the text's states."""
+    tokens = texts()
+    rows = tokens.attention_mask.bool()[:, None].expand(-1, 5, -1)
+    with pytest.raises(UserError, match="'modernbert' has layers with local attention"):
+        backbone.encode(embedded(backbone, tokens, rows))
+    backbone.encoder.config.layer_types = ["full_attention"] * 2
+    assert not backbone.attends_locally
+
+
+@pytest.mark.parametrize("backbone", GLOBAL, indirect=True)
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 def test_a_token_depends_on_what_its_row_of_the_mask_allows(
     backbone: Backbone, attention: str
@@ -87,6 +112,7 @@ def test_a_token_depends_on_what_its_row_of_the_mask_allows(
         assert torch.equal(after[:, seen], before[:, seen]) == (seen < changed)
 
 
+@pytest.mark.parametrize("backbone", GLOBAL, indirect=True)
 def test_blocks_may_share_positions_beyond_the_number_of_tokens(backbone: Backbone) -> None:
     length = backbone.max_length
     torch.manual_seed(1)
@@ -103,8 +129,6 @@ def test_blocks_may_share_positions_beyond_the_number_of_tokens(backbone: Backbo
             positions[:, :length],
             torch.zeros(1, length, dtype=torch.long),
         )
-        if backbone.encoder.config.model_type == "modernbert":
-            continue  # its local attention counts places, not positions
         torch.testing.assert_close(both[:, part], backbone.encode(alone), rtol=1e-4, atol=1e-5)
 
 

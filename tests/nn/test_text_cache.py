@@ -1,5 +1,8 @@
 """Tokens read behind a cached text have the states that they have in one joint pass."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 from torch import Tensor
@@ -8,6 +11,7 @@ from transformers import AlbertConfig, BertConfig, XLMRobertaConfig
 from hierarchy_lm.backbones import Backbone, EmbeddedTokens
 from hierarchy_lm.backbones.loading import new_encoder
 from hierarchy_lm.batches import TokenBatch
+from hierarchy_lm.errors import UserError
 from hierarchy_lm.nn.text_cache import TextCache
 
 SIZES = {
@@ -96,3 +100,30 @@ def test_the_encoder_attends_as_before_afterwards(backbone):
     in_pieces(backbone, sequence(backbone))
     assert backbone.encoder.config._attn_implementation == how
     assert torch.equal(backbone(tokens), before)
+
+
+def test_nothing_holds_a_cache_that_is_done_with(backbone):
+    """Of a large batch it is as large as the activations."""
+    cache = TextCache(backbone)
+    cache.read(part(sequence(backbone), 0, T, list(range(T))), keep=T)
+    alive = weakref.ref(cache)
+    del cache
+    gc.collect()
+    assert alive() is None
+
+
+def test_nothing_holds_a_cache_whose_text_was_too_long(backbone):
+    cache = TextCache(backbone)
+    text = part(sequence(backbone), 0, T, list(range(T)))
+    long = EmbeddedTokens(
+        text.embeddings.repeat(1, 5, 1),
+        text.mask.repeat(1, 5, 5),
+        torch.arange(5 * T).repeat(B, 1),
+        text.segments.repeat(1, 5),
+    )
+    with pytest.raises(UserError, match="at most"):
+        cache.read(long, keep=5 * T)
+    alive = weakref.ref(cache)
+    del cache
+    gc.collect()
+    assert alive() is None
