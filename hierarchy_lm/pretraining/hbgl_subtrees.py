@@ -7,6 +7,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from hierarchy_lm.errors import UserError
 from hierarchy_lm.hierarchy import Hierarchy
 
 
@@ -46,11 +47,19 @@ class SubtreeSampler:
 
     Attributes:
         mean_size: Expected number of nodes, without ancestors.
+
+    Raises:
+        UserError: If the nodes above a top node may be more than a whole set.
     """
 
     def __init__(
         self, tree: Hierarchy, min_nodes: int, max_nodes: int, include_ancestors: bool
     ) -> None:
+        if include_ancestors and min_nodes < tree.depth:
+            raise UserError(
+                f"model.labels.min_nodes is {min_nodes}, but with include_ancestors it has to be "
+                f"at least the {tree.depth} levels of the tree; raise it"
+            )
         self.tree, self.include_ancestors = tree, include_ancestors
         self.min_nodes = min(min_nodes, tree.num_nodes)
         self.max_nodes = min(max_nodes, tree.num_nodes)

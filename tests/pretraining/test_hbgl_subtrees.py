@@ -6,6 +6,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
+from hierarchy_lm.errors import UserError
 from hierarchy_lm.hierarchy import Hierarchy
 from hierarchy_lm.pretraining.hbgl_subtrees import SubtreeSampler
 
@@ -91,6 +92,16 @@ def test_a_tree_smaller_than_the_minimum_is_one_subtree():
     parents = TREE.parents.tolist()
     assert subtree.parents.tolist() == parents
     assert sampler.mean_size == 8
+
+
+def test_ancestors_need_a_set_as_large_as_the_tree_is_deep():
+    with pytest.raises(UserError, match=r"min_nodes is 4, .* at least the 5 levels .*; raise it"):
+        SubtreeSampler(WIDE, 4, 40, include_ancestors=True)
+    sampler, random = SubtreeSampler(WIDE, 5, 5, include_ancestors=True), np.random.default_rng(0)
+    for node in range(0, 300, 3):
+        drawn = [sampler.draw(random), sampler.draw(random, node)]
+        assert [len(subtree.nodes) for subtree in drawn] == [5, 5]
+        assert node in drawn[1].nodes
 
 
 def test_a_large_fan_out_is_cut_at_random():
