@@ -31,7 +31,8 @@ class NodeNames:
 
     def embedded(self, table: Tensor, reduction: NameReduction = "mean") -> Tensor:
         """Mean or sum of each name's word embeddings, ``(C, E)``, of a table ``(V, E)``."""
-        return F.embedding_bag(self.ids.to(table.device), table, self.offsets[:-1], mode=reduction)
+        ids, offsets = self.ids.to(table.device), self.offsets[:-1].to(table.device)
+        return F.embedding_bag(ids, table, offsets, mode=reduction)
 
     def padded(self, nodes: Tensor, pad: int) -> tuple[Tensor, Tensor]:
         """Token ids of some nodes' names ``(N, T)``, and 1 on tokens, 0 on padding."""

@@ -29,5 +29,6 @@ class MatchHead(nn.Module):
         self.bias = nn.Parameter(torch.tensor(odds))
 
     def forward(self, texts: Tensor, labels: Tensor) -> Tensor:
-        """One product."""
-        return (self.log_scale.exp() * texts) @ labels.T + self.bias
+        """One product, in float32: in bfloat16 labels that differ in the third digit tie."""
+        with torch.autocast(texts.device.type, enabled=False):
+            return (self.log_scale.exp() * texts) @ labels.T + self.bias

@@ -2,8 +2,11 @@
 
 from abc import abstractmethod
 from pathlib import Path
+from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hierarchy_lm.backbones import BackboneOptions
@@ -11,9 +14,16 @@ from hierarchy_lm.batches import ProductBatch, SparseTargets
 from hierarchy_lm.decoding import DecodeOptions, decode
 from hierarchy_lm.hierarchy import Hierarchy
 from hierarchy_lm.metrics import LevelF1, PathConsistency
-from hierarchy_lm.module import EncoderModule
+from hierarchy_lm.module import EncoderModule, LabelledData
 from hierarchy_lm.optimizers import OptimizerOptions
 from hierarchy_lm.pretraining.paths import PathMode, one_path
+
+
+class CountedData(LabelledData, Protocol):
+    """What a model that starts from the nodes' frequencies asks of its DataModule."""
+
+    def label_frequencies(self) -> NDArray[np.int64]:
+        """``(C,)`` training products at or below each node."""
 
 
 class HierarchyPretrainer(EncoderModule):

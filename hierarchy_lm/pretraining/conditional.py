@@ -1,10 +1,6 @@
 """Conditional pre-training: each node among its siblings, given its parent (CoNLL 2024)."""
 
-from typing import Protocol
-
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from hierarchy_lm.backbones import BackboneOptions
@@ -19,15 +15,8 @@ from hierarchy_lm.losses.conditional import (
 )
 from hierarchy_lm.nn.node_head import NodeHead
 from hierarchy_lm.optimizers import OptimizerOptions
-from hierarchy_lm.pretraining.base import HierarchyPretrainer
+from hierarchy_lm.pretraining.base import CountedData, HierarchyPretrainer
 from hierarchy_lm.pretraining.paths import PathMode
-
-
-class CountedData(Protocol):
-    """What ``logit_adjustment`` asks of its DataModule."""
-
-    def label_frequencies(self) -> NDArray[np.int64]:
-        """``(C,)`` training products at or below each node."""
 
 
 class ConditionalPretrainer(HierarchyPretrainer):

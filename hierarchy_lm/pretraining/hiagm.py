@@ -1,6 +1,6 @@
 """HiAGM: features at every node, passed along the edges of the tree (Zhou et al., 2020)."""
 
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
@@ -18,18 +18,11 @@ from hierarchy_lm.nn.block import INIT_STD
 from hierarchy_lm.nn.hierarchy_gcn import HierarchyGCN, LabelAttention, TextPropagation
 from hierarchy_lm.nn.node_head import NodeHead
 from hierarchy_lm.optimizers import OptimizerOptions
-from hierarchy_lm.pretraining.base import HierarchyPretrainer
+from hierarchy_lm.pretraining.base import CountedData, HierarchyPretrainer
 from hierarchy_lm.pretraining.hiagm_official import PROPAGATION_WIDTH, Form, check_official
 from hierarchy_lm.pretraining.paths import PathMode
 
 Variant = Literal["tp", "la"]
-
-
-class CountedData(Protocol):
-    """What the prior of the edges asks of its DataModule."""
-
-    def label_frequencies(self) -> NDArray[np.int64]:
-        """``(C,)`` training products at or below each node."""
 
 
 class SharedPropagation(nn.Module):
@@ -127,7 +120,7 @@ class HiAGMPretrainer(HierarchyPretrainer):
             return
         check_official(self.hierarchy, width)
         if variant == "tp":
-            self.propagation = TextPropagation(parents, size, width)
+            self.propagation = TextPropagation(parents, size, width, dropout=0.0)
         elif self.backbone.has_token_states:
             self.propagation = LabelAttention(parents, size, width)
         else:

@@ -17,7 +17,7 @@ from hierarchy_lm.nn.match_head import MatchHead
 from hierarchy_lm.nn.relational_gcn import RelationalGCN, RelationalOptions
 from hierarchy_lm.nn.relatives import Relatives
 from hierarchy_lm.optimizers import OptimizerOptions
-from hierarchy_lm.pretraining.base import HierarchyPretrainer
+from hierarchy_lm.pretraining.base import CountedData, HierarchyPretrainer
 from hierarchy_lm.pretraining.hiagm_official import PROPAGATION_WIDTH, Form, check_official
 from hierarchy_lm.pretraining.himatch_draws import draw_companions
 from hierarchy_lm.pretraining.himatch_features import Features, NodeFeatures
@@ -119,6 +119,15 @@ class HiMatchPretrainer(HierarchyPretrainer):
             if self.cls_weight > 0:
                 self.head = nn.Linear(size, len(parents))
         self.text_map = _map(size, width)
+
+    def setup(self, stage: str) -> None:
+        """Check the data; the official form's edges start as HiAGM's do."""
+        super().setup(stage)
+        if stage == "fit" and self.propagation is not None:
+            data: CountedData = self.data  # type: ignore[assignment]
+            for gcn in (self.propagation.gcn, self.graph):
+                assert isinstance(gcn, HierarchyGCN)
+                gcn.set_prior(data.label_frequencies())
 
     def on_train_batch_start(self, batch: ProductBatch, batch_idx: int) -> None:
         """Refresh the names' [CLS] when it is time."""

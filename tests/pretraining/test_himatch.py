@@ -186,6 +186,26 @@ def test_official_form_classifies_by_a_map_of_all_nodes_features(make, batch):
         assert parameter.grad is not None or "backbone" in name, name
 
 
+def test_edges_of_the_official_form_start_at_the_shares_of_the_training_data(make):
+    class Data:
+        num_labels, max_length, num_segments = TREE.num_nodes, 40, 2
+
+        def label_frequencies(self):
+            counts = {"w0": 10, "w0 > w1": 6, "w0 > w4": 2, "w0 > w1 > w2": 2, "w0 > w1 > w3 w7": 2}
+            return np.array([counts.get(path, 1) for path in TREE.paths])
+
+    class Trainer:
+        datamodule = Data()
+
+    model = make(form="official")
+    model._trainer = Trainer()
+    model.setup("fit")
+    shares = {"w1": 0.75, "w4": 0.25, "w8": 1, "w2": 0.5, "w3 w7": 0.5, "w5": 1}
+    expected = [shares[name] for name in TREE.names if name not in ("w0", "w6")]
+    for gcn in (model.propagation.gcn, model.graph):
+        assert gcn.down.tolist() == pytest.approx(expected)
+
+
 def test_official_form_refuses_a_large_tree_in_one_line(wordpiece_folder, tmp_path):
     Hierarchy.from_paths([("a", f"b{n}") for n in range(600)]).to_parquet(tmp_path / "tree.parquet")
     with pytest.raises(UserError, match=r"601 nodes.*use form: shared") as refused:
