@@ -51,8 +51,9 @@ def level_steps_bce(
             \mathrm{BCE}(z_{bj}, t_{bj})
 
     with :math:`D_b` the levels of document b and r as in :class:`PathLoss`. The official code takes
-    the mean over all steps of a batch instead of their sum over the documents: a factor that AdamW
-    does not see.
+    the mean over all steps of a batch instead, a factor of one over the documents' mean number of
+    steps. Where that is the same in every batch AdamW does not see it (but gradient clipping does);
+    as documents differ in depth, batches of deep ones weigh more here.
 
     Args:
         nodes: Logits of all nodes, each at its own level's step.

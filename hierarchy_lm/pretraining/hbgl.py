@@ -60,7 +60,8 @@ class HBGLPretrainer(HierarchyPretrainer):
         optimizer: AdamW and its schedule.
 
     Raises:
-        UserError: If the backbone has no states of single tokens, or the tokenizer no [MASK].
+        UserError: If the backbone has no states of single tokens, local attention or but one
+            segment, or the tokenizer no [MASK].
     """
 
     level_ends: Tensor
@@ -84,7 +85,8 @@ class HBGLPretrainer(HierarchyPretrainer):
     ) -> None:
         super().__init__(hierarchy, tokenizer, backbone, path_mode, decode, optimizer)
         self.save_hyperparameters(logger=False)
-        self.mask_id = self._checked_mask(backbone.name, true_mask_prob)
+        self._check_backbone(backbone.name)
+        self.mask_id = self._checked_mask(true_mask_prob)
         self.special = load_vocabulary(tokenizer).special
         self.label_options, self.restrict_level = labels, restrict_level
         self.true_mask_prob, self.true_block_grad = true_mask_prob, true_block_grad
@@ -97,12 +99,24 @@ class HBGLPretrainer(HierarchyPretrainer):
         self.register_buffer("level_ends", torch.tensor(self.offsets[1:]), persistent=False)
         self.stop_rule: StopRule = stop_rule
 
-    def _checked_mask(self, name: str, true_mask_prob: float) -> int:
-        mask = load_vocabulary(self.tokenizer).mask
+    def _check_backbone(self, name: str) -> None:
         if not self.backbone.has_token_states:
             raise UserError(
                 f"HBGL: the backbone '{name}' has no states of single tokens; use a transformer"
             )
+        if self.backbone.attends_locally:
+            raise UserError(
+                f"HBGL: the backbone '{name}' has layers with local attention, which masks for "
+                "each token would switch off; use a BERT-like one"
+            )
+        if 0 < self.backbone.num_segments <= SEGMENT:
+            raise UserError(
+                f"HBGL: the label blocks are a second segment, the backbone '{name}' knows one; "
+                "set model.backbone.num_segments to 2"
+            )
+
+    def _checked_mask(self, true_mask_prob: float) -> int:
+        mask = load_vocabulary(self.tokenizer).mask
         if mask is None:
             raise UserError(
                 f"tokenizer '{self.tokenizer}': has no mask token, so HBGL is not possible; use "

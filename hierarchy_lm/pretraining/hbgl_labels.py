@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hierarchy_lm.backbones import Backbone, EmbeddedTokens
+from hierarchy_lm.errors import UserError
 from hierarchy_lm.hierarchy import Hierarchy
 from hierarchy_lm.nn import MLMHead
 from hierarchy_lm.pretraining.hbgl_graphs import LabelGraphs, batch_graphs, graph_loss
@@ -42,7 +43,8 @@ class HBGLLabelOptions:
             is its own target.
         candidates: What a masked node is compared with: the nodes of its ``subtree``, or ``all``.
         official_bug: Look up leaves and parents one node too early, as the official code does.
-        chunk: Subtrees that pass the encoder at once; memory, not the result, depends on it.
+        chunk: Subtrees that pass the encoder at once. Memory depends on it, the result only in so
+            far as dropout draws anew for each chunk.
     """
 
     passes: float = 300.0
@@ -82,11 +84,14 @@ class Coverage(NamedTuple):
         least: Fewest visits of a node.
         median: Visits of the middle one.
         seen: Share of the nodes that were visited at all.
+        seldom: Share of those with less than a sixth of the mean that was asked for: 50 visits
+            of 300.
     """
 
     least: float
     median: float
     seen: float
+    seldom: float
 
 
 class Ranks(NamedTuple):
@@ -148,6 +153,9 @@ class LabelStage:
 
         Shape:
             - vectors, output: ``(C, E)``
+
+        Raises:
+            UserError: If a gradient is beyond the numbers of the run's precision.
         """
         table = vectors.detach().clone().requires_grad_()
         optimizer = torch.optim.AdamW([table], lr=self.options.lr, weight_decay=0.0)
@@ -160,7 +168,8 @@ class LabelStage:
         for parameter in trained:
             parameter.requires_grad_(False)
         try:
-            with torch.random.fork_rng():
+            device = table.device
+            with torch.random.fork_rng([] if device.type == "cpu" else [device]):
                 for step in range(self.steps):
                     report(step, self._step(table, optimizer, step, ranks))
         finally:
@@ -172,7 +181,7 @@ class LabelStage:
         self, table: Tensor, optimizer: torch.optim.Optimizer, step: int, ranks: Ranks
     ) -> float:
         subtrees, masks = self._draw(step)
-        count = sum(self._terms(mask) for mask in masks)
+        count = max(1, sum(self._terms(mask) for mask in masks))
         total = table.new_zeros(())
         table.grad = torch.zeros_like(table)
         for number, start in enumerate(range(0, len(subtrees), self.options.chunk)):
@@ -180,12 +189,18 @@ class LabelStage:
                 continue
             torch.manual_seed(hash((self.seed, step, number)))  # dropout, whatever the rank
             part = slice(start, start + self.options.chunk)
-            loss = self.loss(table, batch_graphs(subtrees[part], masks[part])) / max(1, count)
+            # The mean's gradients, a millionth at a score, would vanish in half precision.
+            loss = self.loss(table, batch_graphs(subtrees[part], masks[part]))
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
-        table.grad = ranks.total(table.grad)
+        table.grad = ranks.total(table.grad) / count
+        if not table.grad.isfinite().all():
+            raise UserError(
+                f"label vectors: the gradient of step {step} is not finite; lower model.labels.lr, "
+                "or use trainer.precision bf16-mixed or 32-true"
+            )
         optimizer.step()
-        return float(ranks.total(total))
+        return float(ranks.total(total)) / count
 
     def _draw(self, step: int) -> tuple[list[Subtree], list[NDArray[np.bool_]]]:
         """The subtrees of a step, and who is masked in each."""
@@ -242,6 +257,11 @@ class LabelStage:
 
     def coverage(self) -> Coverage:
         """Of all steps so far."""
+        visits = self.visits
+        seldom = visits < self.options.passes / 6
         return Coverage(
-            float(self.visits.min()), float(np.median(self.visits)), float((self.visits > 0).mean())
+            float(visits.min()),
+            float(np.median(visits)),
+            float((visits > 0).mean()),
+            float(seldom.mean()),
         )

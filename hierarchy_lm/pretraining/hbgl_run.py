@@ -53,13 +53,16 @@ def _log(trainer: Trainer, metrics: dict[str, float], step: int) -> None:
 
 def _report(trainer: Trainer, coverage: Coverage, steps: int) -> None:
     visits = {"labels/least_visits": coverage.least, "labels/median_visits": coverage.median}
-    _log(trainer, visits | {"labels/nodes_seen": coverage.seen}, steps)
+    shares = {"labels/nodes_seen": coverage.seen, "labels/nodes_seldom_seen": coverage.seldom}
+    _log(trainer, visits | shares, steps)
     LOG.info(
         f"label vectors: {steps} steps; a node was visited {coverage.least:.0f} times at least, "
         f"{coverage.median:.0f} in the median; {coverage.seen:.2%} of the nodes were seen"
     )
-    if coverage.seen < 1:
+    if coverage.seldom > 0:
         LOG.warning(
-            "label vectors: the nodes that were not seen keep the vectors of their names; raise "
-            "model.labels.passes"
+            f"label vectors: {coverage.seldom:.2%} of the nodes had less than a sixth of "
+            f"model.labels.passes, {1 - coverage.seen:.2%} none at all: these keep the vectors "
+            "they started from; model.labels.sampler=least_visited evens the visits out, more "
+            "passes raise them"
         )

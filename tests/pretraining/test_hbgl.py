@@ -1,11 +1,13 @@
 """HBGL's second stage: who sees whom, one pass for training and a cached one for decoding."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from transformers import ModernBertConfig, PreTrainedConfig, XLMRobertaConfig
 
 from hierarchy_lm.backbones import BackboneOptions, EmbeddedTokens
 from hierarchy_lm.batches import ProductBatch, SparseTargets, TokenBatch
@@ -26,6 +28,7 @@ L, C, T = 3, 9, 7
 # Two paths; one that ends above the leaves; a single root.
 CLOSED = [(0, 0), (0, 2), (0, 3), (0, 5), (0, 6), (1, 0), (1, 3), (2, 1)]
 TARGETS = SparseTargets(*torch.tensor(CLOSED).T.contiguous())
+DEPTHS = [3, 2, 1]
 LENGTHS = [7, 5, 6]
 
 
@@ -144,9 +147,9 @@ def slow_states(model: HBGLPretrainer, true: list[list[list[int]]]) -> Tensor:
 
 @pytest.mark.parametrize("restrict", [True, False])
 def test_cached_decoding_gives_what_whole_passes_give(make, restrict):
-    model = make(spread=0.15, restrict_level=restrict)
+    model = make(spread=0.2, restrict_level=restrict)
     with torch.no_grad():
-        model.labels.bias += 0.5  # so that no document stops at once
+        model.labels.bias += 1.5  # so that no document stops at once
         model.mlm_head.bias[SEP] -= 2.0
         text = text_tokens(model.backbone, batch().tokens)
         found = model._greedy(text, model._read(text))
@@ -170,6 +173,35 @@ def test_cached_decoding_gives_what_whole_passes_give(make, restrict):
                 active[document] &= bool(stops[document] <= 0)
     assert [set(torch.nonzero(row)[:, 0].tolist()) for row in found.chosen] == chosen
     assert sum(map(len, chosen)) > 5
+    assert chosen[0] != chosen[1] != chosen[2]
+
+
+def true_nodes(document: int, step: int) -> list[int]:
+    return [n for d, n in CLOSED if d == document and TREE.levels[n] == step + 1]
+
+
+def bce(logit: Tensor, due: bool) -> float:
+    return math.log1p(math.exp(float(logit))) - float(logit) * due
+
+
+@pytest.mark.parametrize("restrict", [True, False])
+def test_the_loss_is_that_of_loops_over_steps_documents_and_candidates(make, restrict):
+    """Each step in a pass of its own, given the true nodes of those before."""
+    model = make(spread=0.1, restrict_level=restrict, true_mask_prob=0.0)
+    expected = 0.0
+    with torch.no_grad():
+        for step in range(L + 1):
+            given = [[true_nodes(document, n) for n in range(step)] for document in range(3)]
+            states = slow_states(model, given)
+            logits = states @ model.labels.weight.T + model.labels.bias
+            stops = states @ model.backbone.word_embeddings[SEP] + model.mlm_head.bias[SEP]
+            for document, depth in enumerate(DEPTHS):
+                among = [n for n in range(C) if not restrict or TREE.levels[n] == step + 1]
+                due = true_nodes(document, step)
+                terms = [bce(logits[document, n], n in due) for n in among]
+                terms.append(bce(stops[document], step == depth))
+                expected += sum(terms) / len(terms) / 3 if step <= depth else 0.0
+        assert float(model.loss(batch())) == pytest.approx(expected, rel=2e-5)
 
 
 def test_the_loss_of_evaluation_is_that_of_the_joint_pass_without_masked_true_blocks(make):
@@ -306,3 +338,29 @@ def test_what_cannot_be_hbgl_is_refused(make, tree_file, wordpiece_folder):
         HBGLPretrainer(tree_file, str(wordpiece_folder), BackboneOptions("dnn"))
     with pytest.raises(ValueError, match="true_mask_prob"):
         make(true_mask_prob=1.5)
+
+
+SMALL = {
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "vocab_size": SIZE,
+}
+
+
+@pytest.mark.parametrize(
+    ("config", "segments", "message"),
+    [
+        (ModernBertConfig(**SMALL), 2, "layers with local attention"),
+        (XLMRobertaConfig(**SMALL, type_vocab_size=1), 1, "set model.backbone.num_segments to 2"),
+    ],
+)
+def test_encoders_that_cannot_read_label_blocks_are_refused(
+    tree_file: str, wordpiece_folder: Path, tmp_path: Path, config: PreTrainedConfig, segments: int,
+    message: str,
+):  # fmt: skip
+    config.save_pretrained(tmp_path)
+    backbone = BackboneOptions(str(tmp_path), pretrained="none", num_segments=segments)
+    with pytest.raises(UserError, match=message):
+        HBGLPretrainer(tree_file, str(wordpiece_folder), backbone)

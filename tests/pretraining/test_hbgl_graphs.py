@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hierarchy_lm.backbones import Backbone, BackboneOptions, EmbeddedTokens, create_backbone
+from hierarchy_lm.errors import UserError
 from hierarchy_lm.hierarchy import Hierarchy
 from hierarchy_lm.nn import MLMHead
 from hierarchy_lm.pretraining.hbgl_graphs import batch_graphs, graph_loss, graph_targets
@@ -181,7 +182,13 @@ def test_steps_follow_from_visits_and_the_loss_falls(encoder):
     made.learn(first_vectors(encoder), ALONE, lambda step, loss: losses.append(loss))
     assert len(losses) == 100
     assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
-    assert made.coverage() == (400.0, 400.0, 1.0)
+    assert made.coverage() == (400.0, 400.0, 1.0, 0.0)
+
+
+def test_coverage_counts_nodes_with_less_than_a_sixth_of_the_visits(encoder):
+    made = stage(encoder, passes=300.0)
+    made.visits[:] = [49, 50, 51, 0, 300, 600, 700]
+    assert made.coverage() == (0.0, 51.0, pytest.approx(6 / 7), pytest.approx(2 / 7))
 
 
 def test_the_same_seed_gives_the_same_vectors_and_leaves_the_generator_alone(encoder):
@@ -209,6 +216,42 @@ def test_memory_but_not_the_result_depends_on_the_chunk(encoder):
     ]
     for other in found[1:]:
         torch.testing.assert_close(other, found[0], atol=1e-9, rtol=0)
+
+
+def test_half_precision_does_not_lose_the_gradients_of_many_candidates(encoder):
+    """With 1.2 million terms, each score's part in the mean is below what float16 can tell."""
+    for module in encoder:
+        module.eval()
+    tree = Hierarchy.from_paths([("A", f"leaf {n}") for n in range(4000)])
+    how = HBGLLabelOptions(
+        1, subtrees=40, min_nodes=15, max_nodes=15, mask_ratio=0.5, candidates="all"
+    )
+    torch.manual_seed(1)
+    vectors = 0.02 * torch.randn(tree.num_nodes, encoder[0].word_embeddings.shape[1])
+    gradients: list[Tensor] = []
+    for half in (False, True):
+        ranks = Ranks(0, 1, lambda part: gradients.append(part.flatten()) or part)
+        made = LabelStage(*encoder, (CLS, MASK), tree, how, 0)
+        made.steps = 1
+        with torch.autocast("cpu", torch.float16, enabled=half):
+            made.learn(vectors, ranks, lambda step, loss: None)
+    whole, _, rounded, _ = gradients
+    assert (whole / whole.norm() - rounded / rounded.norm()).norm() < 0.005
+
+
+def test_a_gradient_that_is_not_finite_ends_the_stage(encoder):
+    before = torch.full((7, encoder[0].word_embeddings.shape[1]), 1e38)
+    with pytest.raises(UserError, match="gradient of step 0 is not finite"):
+        stage(encoder).learn(before, ALONE, lambda step, loss: None)
+
+
+def test_only_the_generators_in_use_are_put_back(encoder, monkeypatch):
+    """Without a list every visible GPU is woken and asked for its state."""
+    seen: list[list[torch.device]] = []
+    fork = torch.random.fork_rng
+    monkeypatch.setattr(torch.random, "fork_rng", lambda d=None: seen.append(d) or fork(d))
+    learn(encoder)
+    assert seen == [[]]
 
 
 def test_two_ranks_learn_what_one_does(encoder):
