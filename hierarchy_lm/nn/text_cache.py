@@ -52,7 +52,7 @@ class TextCache:
             with self.backbone.attention_by(CACHED):
                 states = self.backbone.encode(tokens)
         finally:
-            del ALL_ATTENTION_FUNCTIONS[CACHED]  # else the table keeps this cache's tensors alive
+            ALL_ATTENTION_FUNCTIONS.pop(CACHED)  # else the table keeps this cache's tensors alive
         self.length += keep
         return states
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import pyarrow.parquet as pq
 import pytest
@@ -112,7 +113,12 @@ def test_the_first_stage_can_be_left_out_or_see_too_little(hlm, catalogue, tmp_p
     few = ["--model.labels.passes=0.2", "--model.labels.subtrees=1"]
     few += ["--model.labels.min_nodes=10", "--model.labels.max_nodes=12"]
     err = fit(hlm, catalogue, tmp_path / "few", *still, *few)
-    assert "keep the vectors of their names; raise model.labels.passes" in err
+    found = re.search(r"([\d.]+)% of the nodes had less than a sixth of model.labels.passes", err)
+    (share,) = logged(tmp_path / "few" / "version_0", "labels/nodes_seldom_seen")
+    assert found is not None
+    assert 100 * share == pytest.approx(float(found[1]), abs=0.01)
+    assert f"{found[1]}% none at all" in err  # less than 0.2 / 6 visits
+    assert "model.labels.sampler=least_visited" in err
     kept, learnt = (state_of(tmp_path / n / "version_0")["labels.weight"] for n in ("none", "few"))
     moved = (kept != learnt).any(dim=1)
     assert 10 <= int(moved.sum()) < len(moved)
