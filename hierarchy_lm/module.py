@@ -6,6 +6,7 @@ from typing import Protocol
 import pyarrow as pa
 import torch
 from torch import Tensor
+from torchmetrics import Metric
 
 from hierarchy_lm.batches import ProductBatch, SparseTargets
 from hierarchy_lm.errors import UserError
@@ -97,9 +98,13 @@ class EncoderModule(EncoderTraining):
         self._log_f1("test")
 
     def _log_f1(self, stage: str) -> None:
-        scores = self.f1.compute()
-        self.log_dict({f"{stage}/{name}": value for name, value in scores.items()})
-        self.f1.reset()
+        self._log_scores(self.f1, f"{stage}/")
+
+    def _log_scores(self, metric: Metric, prefix: str) -> None:
+        """Log what a metric of several scores has counted, and let it begin anew."""
+        scores: dict[str, Tensor] = metric.compute()
+        self.log_dict({f"{prefix}{name}": value for name, value in scores.items()})
+        metric.reset()
 
     @property
     def prediction_schema(self) -> pa.Schema:

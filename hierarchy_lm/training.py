@@ -193,6 +193,23 @@ def check_room(backbone: Backbone, data: TextData, extra: int, what: str) -> Non
         )
 
 
+def check_token_states(backbone: Backbone, method: str, name: str) -> None:
+    """Check that an encoder gives every token a state of its own.
+
+    Args:
+        backbone: The encoder.
+        method: What needs them, for the message.
+        name: The encoder's.
+
+    Raises:
+        UserError: If it does not.
+    """
+    if not backbone.has_token_states:
+        raise UserError(
+            f"{method}: the backbone '{name}' has no states of single tokens; use a transformer"
+        )
+
+
 def _shapes(state: dict[str, Tensor]) -> dict[str, torch.Size]:
     return {name: value.shape for name, value in state.items()}
 

@@ -31,6 +31,19 @@ class Vocabulary:
     special_ids: tuple[int, ...]
     mask: int | None
 
+    def mask_for(self, method: str) -> int:
+        """Id of [MASK], for a method that cannot do without.
+
+        Raises:
+            UserError: If there is none.
+        """
+        if self.mask is None:
+            raise UserError(
+                f"tokenizer '{self.source}': has no mask token, so {method} is not possible; use "
+                "another one"
+            )
+        return self.mask
+
     def save(self, folder: Path) -> None:
         """Write the tokenizer as a Hugging Face folder."""
         from transformers import AutoTokenizer

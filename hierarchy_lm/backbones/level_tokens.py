@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from hierarchy_lm.backbones.options import BackboneOptions
-from hierarchy_lm.backbones.sources import find_stage, weights_source
+from hierarchy_lm.backbones.sources import encoder_place
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.run_files import load_checkpoint
 
@@ -42,6 +42,12 @@ class LevelTokens(NamedTuple):
     keep_sep: bool
     apart: bool
 
+    def plain(self) -> dict[str, Any]:
+        """As plain data for a checkpoint, which :func:`level_tokens_of` reads."""
+        named = self._asdict()
+        apart = named.pop("apart")
+        return named | {"attention": "apart" if apart else "full"}
+
 
 def level_tokens_of(checkpoint: Mapping[str, Any]) -> LevelTokens | None:
     """Those of a checkpoint of `hlm fit`; None if its method has none."""
@@ -71,18 +77,16 @@ def find_level_tokens(options: BackboneOptions) -> LevelTokens:
     Raises:
         UserError: If there are none.
     """
-    source = options.init_from or weights_source(options)
-    place = Path(source or "")
-    if options.init_from is not None:
-        place = find_stage(options.init_from).weights
-    found = None
+    source = encoder_place(options)
+    place, found = Path(source or ""), None
     if place.is_file():
         found = level_tokens_of(load_checkpoint(place))
     elif source is not None and (place / LEVEL_TOKENS_FILE).is_file():
         found = _read(place / LEVEL_TOKENS_FILE)
     if found is None:
+        named = options.init_from or source or options.name
         raise UserError(
-            f"model.level_tokens: none come with the encoder of '{source or options.name}'; set "
+            f"model.level_tokens: none come with the encoder of '{named}'; set "
             "model.backbone.init_from to a run of HPT or HBGL or to its export, or readout to none"
         )
     return found

@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import AutoModelForMaskedLM, PreTrainedModel
 
 from hierarchy_lm.backbones.options import BackboneOptions
-from hierarchy_lm.backbones.sources import INDEX_FILE, NEEDED_FILES, find_stage, weights_source
+from hierarchy_lm.backbones.sources import INDEX_FILE, NEEDED_FILES, encoder_place
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.run_files import load_checkpoint
 
@@ -57,14 +57,11 @@ def find_mlm_head(options: BackboneOptions) -> FoundHead:
     Raises:
         UserError: If there is no such encoder, or its file cannot be read.
     """
-    if options.init_from is not None:
-        weights = find_stage(options.init_from).weights
-        if weights.is_file():
-            return FoundHead(str(weights), head_of_checkpoint(load_checkpoint(weights)))
-        return FoundHead(str(weights), _of_folder(str(weights)))
-    source = weights_source(options)
+    source = encoder_place(options)
     if source is None:
         return FoundHead(f"random '{options.name}'", {})
+    if Path(source).is_file():
+        return FoundHead(source, head_of_checkpoint(load_checkpoint(Path(source))))
     return FoundHead(source, _of_folder(source))
 
 

@@ -76,6 +76,17 @@ def weights_source(options: BackboneOptions) -> str | None:
     return options.pretrained
 
 
+def encoder_place(options: BackboneOptions) -> str | None:
+    """Checkpoint, folder or hub id that the encoder's weights lie in; None for random ones.
+
+    Raises:
+        UserError: As :func:`find_stage` and :func:`weights_source`.
+    """
+    if options.init_from is not None:
+        return str(find_stage(options.init_from).weights)
+    return weights_source(options)
+
+
 def tokenizer_source(options: BackboneOptions) -> str | None:
     """Folder or hub id of the backbone's tokenizer; None if one must be trained on the dataset.
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from hierarchy_lm.nn.node_head import even_odds
+
 START_SCALE = 20.0
 """Enough to lift a cosine of one half over the bias of a level of 10,000 nodes."""
 
@@ -25,8 +27,7 @@ class MatchHead(nn.Module):
     def __init__(self, level_sizes: Sequence[int]) -> None:
         super().__init__()
         self.log_scale = nn.Parameter(torch.tensor(math.log(START_SCALE)))
-        odds = [-math.log(max(1, size - 1)) for size in level_sizes for _ in range(size)]
-        self.bias = nn.Parameter(torch.tensor(odds))
+        self.bias = nn.Parameter(even_odds(level_sizes))
 
     def forward(self, texts: Tensor, labels: Tensor) -> Tensor:
         """One product, in float32: in bfloat16 labels that differ in the third digit tie."""

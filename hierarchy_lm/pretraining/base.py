@@ -101,15 +101,17 @@ class HierarchyPretrainer(EncoderModule):
     def evaluate(self, batch: ProductBatch) -> tuple[Tensor, SparseTargets]:
         """Loss and decoded nodes; their path consistency is counted on the way."""
         logits: Tensor = self(batch)
+        return self.path_loss(logits, batch.targets), self._decoded(logits)
+
+    def _decoded(self, logits: Tensor) -> SparseTargets:
+        """Nodes that logits ``(B, C)`` predict, counted for the path consistency."""
         predicted = decode(self.node_logits(logits), self.hierarchy, self.decode_options)
-        self.consistency.update(predicted, len(batch.rows))
-        return self.path_loss(logits, batch.targets), predicted
+        self.consistency.update(predicted, len(logits))
+        return predicted
 
     def _log_f1(self, stage: str) -> None:
         super()._log_f1(stage)
-        scores = self.consistency.compute()
-        self.log_dict({f"{stage}/{name}": value for name, value in scores.items()})
-        self.consistency.reset()
+        self._log_scores(self.consistency, f"{stage}/")
 
     def predict_step(self, batch: ProductBatch, batch_idx: int) -> dict[str, Tensor]:
         """Decoded nodes and their probabilities, as sparse coordinates."""

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from hierarchy_lm.backbones import BackboneOptions, EmbeddedTokens
+from hierarchy_lm.backbones.level_tokens import LEVEL_TOKENS, LevelTokens
 from hierarchy_lm.batches import ProductBatch, SparseTargets
 from hierarchy_lm.decoding import DecodeOptions
 from hierarchy_lm.errors import UserError
@@ -26,6 +27,7 @@ from hierarchy_lm.pretraining.hbgl_labels import HBGLLabelOptions, LabelStage
 from hierarchy_lm.pretraining.hbgl_run import run_label_stage
 from hierarchy_lm.pretraining.mlm_heads import create_mlm_head
 from hierarchy_lm.pretraining.paths import PathMode
+from hierarchy_lm.training import check_token_states
 from hierarchy_lm.vocabulary import load_vocabulary
 
 LabelInit = Literal["mean", "sum", "random"]
@@ -85,9 +87,11 @@ class HBGLPretrainer(HierarchyPretrainer):
     ) -> None:
         super().__init__(hierarchy, tokenizer, backbone, path_mode, decode, optimizer)
         self.save_hyperparameters(logger=False)
+        if not 0 <= true_mask_prob <= 1:
+            raise ValueError(f"true_mask_prob is a probability, got {true_mask_prob}")
         self._check_backbone(backbone.name)
-        self.mask_id = self._checked_mask(true_mask_prob)
-        self.special = load_vocabulary(tokenizer).special
+        vocabulary = load_vocabulary(tokenizer)
+        self.mask_id, self.special = vocabulary.mask_for("HBGL"), vocabulary.special
         self.label_options, self.restrict_level = labels, restrict_level
         self.true_mask_prob, self.true_block_grad = true_mask_prob, true_block_grad
         self.node_reduction: NodeReduction = node_reduction
@@ -100,10 +104,7 @@ class HBGLPretrainer(HierarchyPretrainer):
         self.stop_rule: StopRule = stop_rule
 
     def _check_backbone(self, name: str) -> None:
-        if not self.backbone.has_token_states:
-            raise UserError(
-                f"HBGL: the backbone '{name}' has no states of single tokens; use a transformer"
-            )
+        check_token_states(self.backbone, "HBGL", name)
         if self.backbone.attends_locally:
             raise UserError(
                 f"HBGL: the backbone '{name}' has layers with local attention, which masks for "
@@ -114,17 +115,6 @@ class HBGLPretrainer(HierarchyPretrainer):
                 f"HBGL: the label blocks are a second segment, the backbone '{name}' knows one; "
                 "set model.backbone.num_segments to 2"
             )
-
-    def _checked_mask(self, true_mask_prob: float) -> int:
-        mask = load_vocabulary(self.tokenizer).mask
-        if mask is None:
-            raise UserError(
-                f"tokenizer '{self.tokenizer}': has no mask token, so HBGL is not possible; use "
-                "another one"
-            )
-        if not 0 <= true_mask_prob <= 1:
-            raise ValueError(f"true_mask_prob is a probability, got {true_mask_prob}")
-        return mask
 
     def _first_vectors(self, init: LabelInit) -> Tensor:
         words = self.backbone.word_embeddings.detach()
@@ -282,10 +272,6 @@ class HBGLPretrainer(HierarchyPretrainer):
         super().on_save_checkpoint(checkpoint)
         levels = torch.arange(self.depth)
         mask = self.backbone.word_embeddings[self.mask_id].detach().float().cpu()
-        checkpoint["level_tokens"] = {
-            "embeddings": mask.repeat(self.depth, 1),
-            "offsets": levels,
-            "segment": SEGMENT,
-            "read": levels.clone(),
-            "keep_sep": True,
-        }
+        masks = mask.repeat(self.depth, 1)
+        tokens = LevelTokens(masks, levels, levels.clone(), SEGMENT, keep_sep=True, apart=True)
+        checkpoint[LEVEL_TOKENS] = tokens.plain()

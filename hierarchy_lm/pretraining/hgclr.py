@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from hierarchy_lm.backbones import Backbone, BackboneOptions
 from hierarchy_lm.backbones.embedded import EmbeddedTokens
 from hierarchy_lm.batches import ProductBatch, SparseTargets, TokenBatch
-from hierarchy_lm.decoding import DecodeOptions, decode
+from hierarchy_lm.decoding import DecodeOptions
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.losses import NodeReduction, PathLoss
 from hierarchy_lm.losses.nt_xent import nt_xent
@@ -115,15 +115,11 @@ class HGCLRPretrainer(HierarchyPretrainer):
         h_cls = self.backbone(batch.tokens)
         logits = self._logits(h_cls)
         self.cls_spread.update(h_cls, batch.rows)
-        predicted = decode(self.node_logits(logits), self.hierarchy, self.decode_options)
-        self.consistency.update(predicted, len(batch.rows))
-        return self.path_loss(logits, batch.targets), predicted
+        return self.path_loss(logits, batch.targets), self._decoded(logits)
 
     def _log_f1(self, stage: str) -> None:
         super()._log_f1(stage)
-        scores = self.cls_spread.compute()
-        self.log_dict({f"{stage}/cls_{name}": value for name, value in scores.items()})
-        self.cls_spread.reset()
+        self._log_scores(self.cls_spread, f"{stage}/cls_")
 
     def kept_tokens(self, words: Tensor, targets: SparseTargets) -> Tensor:
         """1 where the positive view keeps a token and 0 where not, ``(B, T)``, with gradient.

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from hierarchy_lm.backbones import BackboneOptions
 from hierarchy_lm.batches import ProductBatch, SparseTargets
-from hierarchy_lm.decoding import DecodeOptions, decode
+from hierarchy_lm.decoding import DecodeOptions
 from hierarchy_lm.losses import NodeReduction, PathLoss
 from hierarchy_lm.losses.matching import Companions, MatchingOptions, margins, matching_loss
 from hierarchy_lm.metrics import Alignment, Spread
@@ -236,18 +236,14 @@ class HiMatchPretrainer(HierarchyPretrainer):
         self.cls_spread.update(h_cls, batch.rows)
         self.text_spread.update(texts, batch.rows)
         self.alignment.update(texts[drawn.documents], labels[0])
-        predicted = decode(self.node_logits(logits), self.hierarchy, self.decode_options)
-        self.consistency.update(predicted, len(batch.rows))
-        return loss, predicted
+        return loss, self._decoded(logits)
 
     def _log_f1(self, stage: str) -> None:
         super()._log_f1(stage)
-        scores = {"alignment": self.alignment.compute()}
-        for what, metric in (("cls", self.cls_spread), ("text", self.text_spread)):
-            scores |= {f"{what}_{name}": value for name, value in metric.compute().items()}
-            metric.reset()
+        self._log_scores(self.cls_spread, f"{stage}/cls_")
+        self._log_scores(self.text_spread, f"{stage}/text_")
+        self.log(f"{stage}/alignment", self.alignment.compute())
         self.alignment.reset()
-        self.log_dict({f"{stage}/{name}": value for name, value in scores.items()})
 
 
 def _unit(vectors: Tensor) -> Tensor:

@@ -8,9 +8,9 @@ from torch.nn import functional as F
 
 from hierarchy_lm.backbones import BackboneOptions
 from hierarchy_lm.backbones.appended import AppendedTokens, append_tokens
+from hierarchy_lm.backbones.level_tokens import LEVEL_TOKENS, LevelTokens
 from hierarchy_lm.batches import ProductBatch, SparseTargets, TokenBatch
 from hierarchy_lm.decoding import DecodeOptions
-from hierarchy_lm.errors import UserError
 from hierarchy_lm.losses.zero_bounded import zero_bounded_cross_entropy
 from hierarchy_lm.nn import LabelVocabulary
 from hierarchy_lm.nn.node_head import even_odds
@@ -23,7 +23,7 @@ from hierarchy_lm.pretraining.masking import MaskingOptions, TokenMasking
 from hierarchy_lm.pretraining.mlm import Guesses, global_mean, guess_words
 from hierarchy_lm.pretraining.mlm_heads import create_mlm_head
 from hierarchy_lm.pretraining.paths import PathMode
-from hierarchy_lm.training import check_room
+from hierarchy_lm.training import check_room, check_token_states
 from hierarchy_lm.vocabulary import load_vocabulary
 
 Edges = Literal["bidirectional", "official"]
@@ -85,11 +85,7 @@ class HPTPretrainer(HierarchyPretrainer):
         self.save_hyperparameters(logger=False)
         if sample_per_level < 0:
             raise ValueError(f"sample_per_level must be at least 0, got {sample_per_level}")
-        if not self.backbone.has_token_states:
-            raise UserError(
-                f"HPT: the backbone '{backbone.name}' has no states of single tokens; use a "
-                "transformer"
-            )
+        check_token_states(self.backbone, "HPT", backbone.name)
         vocabulary = load_vocabulary(tokenizer)
         masks = TokenMasking(vocabulary, masking)  # refuses a tokenizer without [MASK]
         self.masking = masks if joint_mlm else None
@@ -207,11 +203,6 @@ class HPTPretrainer(HierarchyPretrainer):
         with torch.no_grad():
             tail = self.tail().float().cpu().clone()
         self.train(was_training)
-        checkpoint["level_tokens"] = {
-            "embeddings": tail,
-            "offsets": torch.arange(len(tail)),
-            "segment": 0,
-            "read": self.read.cpu(),
-            "keep_sep": self.keep_text_sep,
-            "attention": "full",
-        }
+        places = torch.arange(len(tail))
+        tokens = LevelTokens(tail, places, self.read.cpu(), 0, self.keep_text_sep, apart=False)
+        checkpoint[LEVEL_TOKENS] = tokens.plain()

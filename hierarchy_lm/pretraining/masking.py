@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from hierarchy_lm.batches import TokenBatch
-from hierarchy_lm.errors import UserError
 from hierarchy_lm.pretraining.draws import mix, random_bits, uniform
 from hierarchy_lm.vocabulary import Vocabulary
 
@@ -73,13 +72,8 @@ class TokenMasking(nn.Module):
 
     def __init__(self, vocabulary: Vocabulary, options: MaskingOptions) -> None:
         super().__init__()
-        if vocabulary.mask is None:
-            raise UserError(
-                f"tokenizer '{vocabulary.source}': has no mask token, so MLM is not possible; use "
-                "another one"
-            )
         self.options = options
-        self.mask_id = vocabulary.mask
+        self.mask_id = vocabulary.mask_for("MLM")
         special = torch.zeros(vocabulary.size, dtype=torch.bool)
         special[list(vocabulary.special_ids)] = True
         known = torch.tensor(sorted(vocabulary.tokenizer.get_vocab().values()))

@@ -13,7 +13,7 @@ from hierarchy_lm.errors import UserError
 from hierarchy_lm.nn import MLMHead
 from hierarchy_lm.optimizers import OptimizerOptions
 from hierarchy_lm.pretraining.masking import MaskingOptions, TokenMasking
-from hierarchy_lm.training import EncoderTraining
+from hierarchy_lm.training import EncoderTraining, check_token_states
 from hierarchy_lm.vocabulary import load_vocabulary
 
 EVALUATION = -1
@@ -89,11 +89,7 @@ class MLMPretrainer(EncoderTraining):
     ) -> None:
         super().__init__(tokenizer, backbone, optimizer)
         self.save_hyperparameters(logger=False)
-        if not self.backbone.has_token_states:
-            raise UserError(
-                f"MLM: the backbone '{backbone.name}' has no states of single tokens; use a "
-                "transformer"
-            )
+        check_token_states(self.backbone, "MLM", backbone.name)
         self.masking = TokenMasking(load_vocabulary(tokenizer), masking)
         rows, width = self.backbone.word_embeddings.shape
         self.head = MLMHead(self.backbone.hidden_size, width, rows)

@@ -4,22 +4,17 @@ import csv
 import json
 import re
 
-import pyarrow.parquet as pq
 import pytest
 import torch
-from safetensors.torch import load_file
-from transformers import AutoModel, AutoTokenizer
 
-from hierarchy_lm.backbones import BackboneOptions
-from hierarchy_lm.batches import TokenBatch
 from hierarchy_lm.hierarchy import Hierarchy
 from hierarchy_lm.pretraining import HBGLPretrainer
 
 from .conftest import EXPERIMENTS, TINY
+from .pretrained import assert_plain_encoder, predict_test_items
 from .test_ddp import RANKS, fit_on_ranks, seen
 
 EXPERIMENT = EXPERIMENTS / "baselines" / "hbgl.yaml"
-TEXTS = ["Red running shoe", "a wooden table for the garden, 120 cm", ""]
 SMALL = [*TINY, "--trainer.limit_train_batches=3", "--model.labels.passes=8"]
 
 
@@ -53,40 +48,14 @@ def test_it_trains_in_half_precision_predicts_and_exports_the_plain_encoder(
     assert logged(run, "labels/least_visits") == [8.0]
     assert logged(run, "labels/nodes_seen") == [1.0]
     assert len(logged(run, "labels/loss")) == 1  # behind the last step
-    given = [f"--data.dataset={catalogue}", f"--trainer.default_root_dir={tmp_path}"]
     low = "--model.decode.threshold=0.01"
-    status, _, err = hlm(
-        *("predict", "--config", run / "config.yaml", "--ckpt_path=best", *given, low),
-    )
-    assert status == 0, err
-    table = pq.read_table(sorted((tmp_path / "version_1" / "predictions").glob("*.parquet")))
-    expected = pq.read_table(sorted((catalogue / "products").glob("test-*.parquet")))["item_id"]
-    assert sorted(table["item_id"].to_pylist()) == sorted(expected.to_pylist())
+    table = predict_test_items(hlm, run, catalogue, tmp_path, low)
     scores = [score for row in table["scores"].to_pylist() for score in row]
     assert scores
     assert 0.01 <= min(scores) <= max(scores) <= 1
     status, _, err = hlm("export", run, tmp_path / "encoder")
     assert status == 0, err
-    assert_text_only_cls(tmp_path / "encoder", run, catalogue)
-
-
-def assert_text_only_cls(folder, run, catalogue):
-    model = HBGLPretrainer(
-        str(catalogue / "hierarchy.parquet"),
-        str(run / "tokenizer"),
-        BackboneOptions("tiny", vocab_size=8000),
-    ).eval()
-    checkpoint = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
-    model.load_state_dict(checkpoint["state_dict"])
-    tokens = AutoTokenizer.from_pretrained(folder)(TEXTS, padding=True, return_tensors="pt")
-    batch = TokenBatch(tokens["input_ids"], tokens["token_type_ids"], tokens["attention_mask"])
-    with torch.no_grad():
-        theirs = AutoModel.from_pretrained(folder).eval()(**tokens).last_hidden_state[:, 0]
-        assert torch.equal(model.backbone(batch), theirs)
-    stored = load_file(folder / "model.safetensors")
-    assert set(stored) == set(model.backbone.encoder.state_dict())
-    rows = len(stored["embeddings.word_embeddings.weight"])
-    assert rows == len(AutoTokenizer.from_pretrained(folder))  # V, and none of nodes
+    checkpoint = assert_plain_encoder(HBGLPretrainer, tmp_path / "encoder", run, catalogue)
     depth = Hierarchy.from_parquet(catalogue / "hierarchy.parquet").depth
     assert checkpoint["level_tokens"]["embeddings"].shape == (depth, 32)
 

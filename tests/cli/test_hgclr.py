@@ -2,7 +2,6 @@
 
 import json
 
-import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
@@ -13,10 +12,10 @@ from hierarchy_lm.batches import ProductBatch, SparseTargets, TokenBatch
 from hierarchy_lm.pretraining import HGCLRPretrainer
 
 from .conftest import EXPERIMENTS, TINY
+from .pretrained import TEXTS, predict_test_items
 from .test_ddp import RANKS, fit_on_ranks, seen
 
 EXPERIMENT = EXPERIMENTS / "baselines" / "hgclr.yaml"
-TEXTS = ["Red running shoe", "a wooden table for the garden, 120 cm", ""]
 SMALL = [*TINY, "--trainer.limit_train_batches=3", "--model.contrast.max_labels=25"]
 
 
@@ -49,14 +48,7 @@ def test_it_trains_in_half_precision_predicts_and_exports_the_plain_encoder(
     assert 0 <= scores["train/alignment"] <= 4
     assert -4 <= scores["val/cls_uniformity"] <= 0
     assert 0 < scores["val/cls_std"] < 1 < scores["val/cls_effective_rank"]
-    status, _, err = hlm(
-        *("predict", "--config", run / "config.yaml", "--ckpt_path=best"),
-        *(f"--data.dataset={catalogue}", f"--trainer.default_root_dir={tmp_path}"),
-    )
-    assert status == 0, err
-    table = pq.read_table(sorted((tmp_path / "version_1" / "predictions").glob("*.parquet")))
-    expected = pq.read_table(sorted((catalogue / "products").glob("test-*.parquet")))["item_id"]
-    assert sorted(table["item_id"].to_pylist()) == sorted(expected.to_pylist())
+    predict_test_items(hlm, run, catalogue, tmp_path)
     status, _, err = hlm("export", run, tmp_path / "encoder")
     assert status == 0, err
     assert_logits_are_of_the_exported_cls(tmp_path / "encoder", run, catalogue)

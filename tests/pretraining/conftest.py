@@ -40,6 +40,14 @@ def wordpiece(wordpiece_folder: Path) -> Vocabulary:
     return load_vocabulary(str(wordpiece_folder))
 
 
+@pytest.fixture(scope="module")
+def tree_file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The module's ``TREE`` as a file."""
+    file = tmp_path_factory.mktemp("tree") / "hierarchy.parquet"
+    request.module.TREE.to_parquet(file)
+    return str(file)
+
+
 @pytest.fixture
 def make_documents() -> MakeDocuments:
     """Random documents [CLS] ... [SEP] of different lengths, each the same in every batch."""

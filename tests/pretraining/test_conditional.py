@@ -23,13 +23,6 @@ A, F, AB, AE, FG, ABC, ABD, FGH = range(8)
 PAIRS = [(0, A), (0, AB), (0, ABC), (1, F), (1, FG), (2, A), (2, AE)]
 
 
-@pytest.fixture(scope="module")
-def tree_file(tmp_path_factory: pytest.TempPathFactory) -> str:
-    file = tmp_path_factory.mktemp("tree") / "hierarchy.parquet"
-    TREE.to_parquet(file)
-    return str(file)
-
-
 @pytest.fixture
 def make(wordpiece_folder, tree_file, make_documents):
     def build(**options: Any):

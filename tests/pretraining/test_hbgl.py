@@ -32,13 +32,6 @@ DEPTHS = [3, 2, 1]
 LENGTHS = [7, 5, 6]
 
 
-@pytest.fixture(scope="module")
-def tree_file(tmp_path_factory) -> str:
-    file = tmp_path_factory.mktemp("tree") / "hierarchy.parquet"
-    TREE.to_parquet(file)
-    return str(file)
-
-
 @pytest.fixture
 def make(tree_file, wordpiece_folder: Path):
     def build(spread: float = 0.0, **options: Any) -> HBGLPretrainer:

@@ -29,13 +29,6 @@ TINY = BackboneOptions("tiny", pretrained="none")
 pytestmark = pytest.mark.filterwarnings("ignore:You are trying to `self.log:UserWarning")
 
 
-@pytest.fixture(scope="module")
-def tree_file(tmp_path_factory: pytest.TempPathFactory) -> str:
-    file = tmp_path_factory.mktemp("hgclr") / "hierarchy.parquet"
-    TREE.to_parquet(file)
-    return str(file)
-
-
 @pytest.fixture
 def make(tree_file: str, wordpiece_folder: Path):
     def build(backbone: BackboneOptions = TINY, **contrast: Any) -> HGCLRPretrainer:

@@ -19,13 +19,6 @@ GOLD = [[0, 2, 5], [1, 4], [0, 2, 3]]
 FORMS = [("shared", "tp"), ("official", "tp"), ("official", "la")]
 
 
-@pytest.fixture(scope="module")
-def tree_file(tmp_path_factory: pytest.TempPathFactory) -> str:
-    file = tmp_path_factory.mktemp("tree") / "hierarchy.parquet"
-    TREE.to_parquet(file)
-    return str(file)
-
-
 @pytest.fixture
 def make(tree_file: str, wordpiece_folder: Path):
     def build(**options: Any) -> HiAGMPretrainer:

@@ -27,13 +27,6 @@ TREE = Hierarchy.from_paths(
 GOLD = [[0, 2, 5], [1, 4], [0, 1, 2, 4, 6]]
 
 
-@pytest.fixture(scope="module")
-def tree_file(tmp_path_factory: pytest.TempPathFactory) -> str:
-    file = tmp_path_factory.mktemp("tree") / "hierarchy.parquet"
-    TREE.to_parquet(file)
-    return str(file)
-
-
 @pytest.fixture
 def make(tree_file: str, wordpiece_folder: Path):
     def build(**options: Any) -> HiMatchPretrainer:

@@ -27,13 +27,6 @@ CLOSED = [(0, 0), (0, 1), (0, 3), (0, 6), (1, 0), (1, 4), (2, 2)]
 TARGETS = SparseTargets(*torch.tensor(CLOSED).T.contiguous())
 
 
-@pytest.fixture(scope="module")
-def tree_file(tmp_path_factory: pytest.TempPathFactory) -> str:
-    file = tmp_path_factory.mktemp("tree") / "hierarchy.parquet"
-    TREE.to_parquet(file)
-    return str(file)
-
-
 @pytest.fixture
 def make(tree_file: str, wordpiece_folder: Path):
     def build(**options: Any) -> HPTPretrainer:

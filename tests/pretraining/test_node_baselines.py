@@ -34,13 +34,6 @@ def tokenizer(shop: Path) -> str:
     return str(train_wordpiece(shop, 500))
 
 
-@pytest.fixture(scope="module")
-def tree_file(tmp_path_factory) -> str:
-    file = tmp_path_factory.mktemp("tree") / "hierarchy.parquet"
-    TREE.to_parquet(file)
-    return str(file)
-
-
 @pytest.fixture
 def make(tokenizer, tree_file):
     def build(kind: type, hierarchy: str = tree_file, **options: Any):
