@@ -20,6 +20,7 @@ VOCABULARY = {
     "vocabulary",
     "cascade_folder",
     "run_files",
+    "precision",
 }
 BRICKS = {"backbones", "nn", "losses", "metrics", "calibration"}
 COMMAND_LINE = {"cli", "__main__"}

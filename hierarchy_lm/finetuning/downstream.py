@@ -15,6 +15,7 @@ from hierarchy_lm.losses import sparse_bce
 from hierarchy_lm.metrics import LabelF1
 from hierarchy_lm.module import EncoderModule
 from hierarchy_lm.optimizers import OptimizerOptions
+from hierarchy_lm.precision import at_least_float32
 from hierarchy_lm.training import check_room
 
 
@@ -88,10 +89,11 @@ class DownstreamFinetuner(EncoderModule):
     def _loss(self, logits: Tensor, batch: ProductBatch) -> Tensor:
         match self.task.kind:
             case "multiclass":
-                return F.cross_entropy(logits.float(), batch.targets.labels)
+                return F.cross_entropy(at_least_float32(logits), batch.targets.labels)
             case "binary":
-                labels = batch.targets.labels.float()
-                return F.binary_cross_entropy_with_logits(logits.float().squeeze(1), labels)
+                precise = at_least_float32(logits).squeeze(1)
+                wanted = batch.targets.labels.to(precise.dtype)
+                return F.binary_cross_entropy_with_logits(precise, wanted)
             case "multilabel":
                 return sparse_bce(logits, batch.targets)
 

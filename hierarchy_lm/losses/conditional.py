@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hierarchy_lm.batches import SparseTargets
+from hierarchy_lm.precision import at_least_float32
 
 Activation = Literal["softmax", "sigmoid"]
 
@@ -66,17 +67,17 @@ class ConditionalLoss(nn.Module):
         return self._sigmoid_loss(logits, targets)
 
     def log_probabilities(self, logits: Tensor) -> Tensor:
-        """``(B, C)`` log of the probability of each node given its parent, float32."""
+        """``(B, C)`` log of the probability of each node given its parent."""
         if self.activation == "sigmoid":
-            return F.logsigmoid(logits.float())
-        logits = logits.float()
+            return F.logsigmoid(at_least_float32(logits))
+        logits = at_least_float32(logits)
         sets = (len(logits), self.num_sets)
         index = self.set_of.expand_as(logits)
-        highest = torch.full(sets, -torch.inf, device=logits.device).scatter_reduce(
+        highest = logits.new_full(sets, -torch.inf).scatter_reduce(
             1, index, logits.detach(), "amax"
         )
         shifted = logits - highest.index_select(1, self.set_of)
-        totals = torch.zeros(sets, device=logits.device).index_add(1, self.set_of, shifted.exp())
+        totals = logits.new_zeros(sets).index_add(1, self.set_of, shifted.exp())
         return shifted - totals.log().index_select(1, self.set_of)
 
     def _softmax_loss(self, logits: Tensor, targets: SparseTargets) -> Tensor:
@@ -86,7 +87,7 @@ class ConditionalLoss(nn.Module):
         return -(terms / counts[cells]).sum() / len(logits)
 
     def _sigmoid_loss(self, logits: Tensor, targets: SparseTargets) -> Tensor:
-        logits = logits.float()
+        logits = at_least_float32(logits)
         asked = torch.zeros(len(logits), self.num_sets + 1, dtype=torch.bool, device=logits.device)
         asked[:, 0] = True  # the roots
         asked[targets.documents, self.set_below[targets.labels]] = True

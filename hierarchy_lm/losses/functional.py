@@ -14,6 +14,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from hierarchy_lm.batches import SparseTargets
+from hierarchy_lm.precision import at_least_float32
 
 
 def sparse_bce(logits: Tensor, targets: SparseTargets) -> Tensor:
@@ -75,9 +76,11 @@ class _BlockBCE(torch.autograd.Function):
         ctx.save_for_backward(logits, documents, labels, weights, scale)
         ctx.offsets = offsets
         silent = torch.stack(
-            [F.softplus(_precise(logits[:, a:b])).sum(dim=1) for a, b in pairwise(offsets)], dim=1
+            [F.softplus(at_least_float32(logits[:, a:b])).sum(dim=1) for a, b in pairwise(offsets)],
+            dim=1,
         )  # (B, L)
-        return (scale * silent).sum() - (weights * _precise(logits[documents, labels])).sum()
+        positives = at_least_float32(logits[documents, labels])
+        return (scale * silent).sum() - (weights * positives).sum()
 
     @staticmethod
     @once_differentiable
@@ -85,13 +88,8 @@ class _BlockBCE(torch.autograd.Function):
         logits, documents, labels, weights, scale = ctx.saved_tensors
         grad = torch.empty_like(logits)
         for level, (a, b) in enumerate(pairwise(ctx.offsets)):
-            probabilities = torch.sigmoid(_precise(logits[:, a:b]))
+            probabilities = torch.sigmoid(at_least_float32(logits[:, a:b]))
             torch.mul(probabilities, grad_output * scale[:, level : level + 1], out=grad[:, a:b])
-        at_positives = (torch.sigmoid(_precise(logits[documents, labels])) - 1.0) * weights
+        at_positives = (torch.sigmoid(at_least_float32(logits[documents, labels])) - 1.0) * weights
         grad[documents, labels] = (grad_output * at_positives).to(grad.dtype)
         return grad, None, None, None, None, None
-
-
-def _precise(values: Tensor) -> Tensor:
-    """At least float32."""
-    return values if values.dtype == torch.float64 else values.float()

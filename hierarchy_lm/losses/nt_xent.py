@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hierarchy_lm.precision import at_least_float32
+
 
 def nt_xent(first: Tensor, second: Tensor, tau: float = 1.0) -> Tensor:
     r"""Normalised temperature-scaled cross-entropy over the 2B views of B documents.
@@ -22,9 +24,9 @@ def nt_xent(first: Tensor, second: Tensor, tau: float = 1.0) -> Tensor:
 
     Shape:
         - first, second: ``(B, d)``, any float dtype
-        - output: float32 scalar
+        - output: scalar, float32 (float64 for float64 views)
     """
-    views = F.normalize(torch.cat([first, second]).float(), dim=1)
+    views = F.normalize(at_least_float32(torch.cat([first, second])), dim=1)
     with torch.autocast(views.device.type, enabled=False):
         similarities = views @ views.T / tau
     others = similarities.masked_fill(

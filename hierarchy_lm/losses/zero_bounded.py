@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from hierarchy_lm.batches import SparseTargets
+from hierarchy_lm.precision import at_least_float32
 
 
 def zero_bounded_cross_entropy(
@@ -31,7 +32,7 @@ def zero_bounded_cross_entropy(
         - logits: ``(B, C)``
         - output: scalar, float32 (float64 for float64 logits)
     """
-    precise = logits if logits.dtype == torch.float64 else logits.float()
+    precise = at_least_float32(logits)
     ends = torch.tensor(offsets[1:], device=logits.device)
     blocks = torch.bucketize(targets.labels, ends, right=True)
     terms = _negatives(precise, targets, offsets) + _positives(precise, targets, blocks, len(ends))

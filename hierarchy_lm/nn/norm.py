@@ -9,6 +9,8 @@ from torch import distributed as dist
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from hierarchy_lm.precision import at_least_float32
+
 
 class SyncedBatchNorm(nn.Module):
     """BatchNorm whose statistics are those of the documents of all ranks.
@@ -50,7 +52,7 @@ class SyncedBatchNorm(nn.Module):
             counted: False where this rank only repeats a document to keep in step; its rows are
                 normalised but leave the statistics alone.
         """
-        values = input if input.dtype == torch.float64 else input.float()
+        values = at_least_float32(input)
         if not self.training:
             return self._normalise(values, self.running_mean, self.running_var).to(input.dtype)
         rows = values if counted else values[:0]

@@ -7,6 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hierarchy_lm.precision import at_least_float32
+
 
 @dataclass(frozen=True)
 class RelationalOptions:
@@ -150,7 +152,7 @@ class TreeMeans(nn.Module):
             inside: All nodes, or some that hold the wanted ones and all their relatives.
             wanted: Whose means are computed.
         """
-        states = states if states.dtype == torch.float64 else states.float()
+        states = at_least_float32(states)
         places = self.places[wanted]
         # The place of a root's parent may be any.
         above = torch.searchsorted(inside, places - 1).clamp(max=len(states) - 1)

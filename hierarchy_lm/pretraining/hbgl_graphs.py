@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
+from hierarchy_lm.precision import at_least_float32
 from hierarchy_lm.pretraining.hbgl_subtrees import Subtree
 
 
@@ -116,6 +117,6 @@ def graph_loss(
     else:
         scores = F.linear(states[graphs.masked], table)
         places = graphs.nodes[owners[rows], places]
-    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    scores = at_least_float32(scores)
     others = F.softplus(scores) if loss == "bce" else scores.logsumexp(dim=1)
     return others.sum() - scores[rows, places].sum()

@@ -14,6 +14,7 @@ from hierarchy_lm.nn.block import INIT_STD
 from hierarchy_lm.nn.graphormer import Graphormer
 from hierarchy_lm.nn.relatives import Relatives
 from hierarchy_lm.node_names import NodeNames
+from hierarchy_lm.precision import at_least_float32
 from hierarchy_lm.pretraining.hgclr_options import ContrastOptions
 
 Embed = Callable[[Tensor], Tensor]
@@ -71,7 +72,7 @@ class PositiveSampler(nn.Module):
         nodes = label_subset(targets.labels, self.relatives.parents, self.options.max_labels)
         features = self.graph(self.features(nodes, embed), nodes)
         scores = self.attention(words, features)
-        scores = scores if scores.dtype == torch.float64 else scores.float()
+        scores = at_least_float32(scores)
         own = own_labels(targets, nodes, len(words), len(self.identities)).to(scores.dtype)
         with torch.autocast(scores.device.type, enabled=False):  # gamma is smaller than its digits
             probabilities = F.gumbel_softmax(scores, self.options.gumbel_tau, dim=-1)  # (B, T, N)

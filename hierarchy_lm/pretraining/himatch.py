@@ -17,6 +17,7 @@ from hierarchy_lm.nn.match_head import MatchHead
 from hierarchy_lm.nn.relational_gcn import RelationalGCN, RelationalOptions
 from hierarchy_lm.nn.relatives import Relatives
 from hierarchy_lm.optimizers import OptimizerOptions
+from hierarchy_lm.precision import at_least_float32
 from hierarchy_lm.pretraining.base import CountedData, HierarchyPretrainer
 from hierarchy_lm.pretraining.hiagm_official import PROPAGATION_WIDTH, Form, check_official
 from hierarchy_lm.pretraining.himatch_draws import draw_companions
@@ -248,7 +249,7 @@ class HiMatchPretrainer(HierarchyPretrainer):
 
 def _unit(vectors: Tensor) -> Tensor:
     """Of length 1, in float32 at least."""
-    return F.normalize(vectors.to(torch.promote_types(vectors.dtype, torch.float32)), dim=-1)
+    return F.normalize(at_least_float32(vectors), dim=-1)
 
 
 def _map(size: int, width: int) -> nn.Sequential:

@@ -12,6 +12,7 @@ from hierarchy_lm.batches import ProductBatch
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.nn import MLMHead
 from hierarchy_lm.optimizers import OptimizerOptions
+from hierarchy_lm.precision import at_least_float32
 from hierarchy_lm.pretraining.masking import MaskingOptions, TokenMasking
 from hierarchy_lm.training import EncoderTraining, check_token_states
 from hierarchy_lm.vocabulary import load_vocabulary
@@ -43,7 +44,7 @@ def guess_words(head: MLMHead, states: Tensor, embeddings: Tensor, wanted: Tenso
         - wanted: ``(M,)`` ids
     """
     logits = head(states, embeddings)
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logits = at_least_float32(logits)
     loss = F.cross_entropy(logits, wanted, reduction="sum")
     return Guesses(loss, (logits.argmax(dim=1) == wanted).sum(), len(wanted))
 

@@ -13,6 +13,7 @@ from hierarchy_lm.decoding import DecodeOptions
 from hierarchy_lm.losses import NodeReduction, PathLoss
 from hierarchy_lm.nn.node_head import NodeHead
 from hierarchy_lm.optimizers import OptimizerOptions
+from hierarchy_lm.precision import at_least_float32
 from hierarchy_lm.pretraining.base import HierarchyPretrainer
 from hierarchy_lm.pretraining.paths import PathMode, most_specific
 
@@ -101,7 +102,7 @@ class NodeOnlyPretrainer(HierarchyPretrainer):
     def node_logits(self, logits: Tensor) -> Tensor:
         """Logits of "at or below the node": the highest of them, or their sum under ``ce``."""
         if self.node_loss == "ce":
-            shares = self._upwards(logits.float().softmax(dim=1), "sum").clamp(max=1.0)
+            shares = self._upwards(at_least_float32(logits).softmax(dim=1), "sum").clamp(max=1.0)
             return torch.logit(shares)
         return self._upwards(logits, "amax")
 
@@ -118,5 +119,5 @@ class NodeOnlyPretrainer(HierarchyPretrainer):
 def _even_cross_entropy(logits: Tensor, targets: SparseTargets) -> Tensor:
     """Cross entropy against even shares of a document's nodes; mean over documents."""
     counts = torch.bincount(targets.documents, minlength=len(logits))
-    terms = -logits.float().log_softmax(dim=1)[targets.documents, targets.labels]
+    terms = -at_least_float32(logits).log_softmax(dim=1)[targets.documents, targets.labels]
     return (terms / counts[targets.documents]).sum() / len(logits)

@@ -16,6 +16,7 @@ class Probe(Callback):
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         pl_module.eval()  # no dropout: its masks differ between one rank and two
+        pl_module.training = True  # what a method draws in training it still draws
         for module in pl_module.modules():
             if isinstance(module, SyncedBatchNorm):
                 module.train()

@@ -25,6 +25,30 @@ def predict_test_items(hlm, run, catalogue, root, *options) -> pa.Table:
     return table
 
 
+def assert_same_when_resumed(fit, root) -> list[str]:
+    """Two epochs end with the same weights as one that is resumed for a second.
+
+    Args:
+        fit: Fits below a folder with further arguments, for an epoch unless they say otherwise.
+        root: Folder for the runs.
+
+    Returns:
+        What the first and the second part said.
+    """
+    steady = ["--model.optimizer.schedule=constant", "--model.optimizer.warmup=0"]
+    fit(root / "whole", *steady, "--trainer.max_epochs=2")
+    said = [fit(root / "parts", *steady)]
+    last = root / "parts" / "version_0" / "checkpoints" / "last.ckpt"
+    said.append(fit(root / "parts", *steady, f"--ckpt_path={last}", "--trainer.max_epochs=2"))
+    one, other = (
+        torch.load(root / run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for run in ("whole/version_0", "parts/version_1")
+    )
+    for name, value in one.items():
+        assert torch.equal(value, other[name]), name
+    return said
+
+
 def assert_plain_encoder(model_class, folder, run, catalogue) -> dict:
     """The exported encoder gives the model's own [CLS] of plain texts, and holds nothing else.
 

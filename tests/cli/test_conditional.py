@@ -14,6 +14,8 @@ from hierarchy_lm.hierarchy import Hierarchy
 from hierarchy_lm.pretraining import ConditionalPretrainer
 
 from .conftest import EXPERIMENTS, TINY
+from .pretrained import assert_same_when_resumed
+from .test_ddp import fit_on_ranks, same_gradients
 
 NAMES = ("softmax", "softmax_adjusted", "sigmoid")
 
@@ -77,3 +79,26 @@ def same_cls(run, folder, catalogue) -> None:
         theirs = AutoModel.from_pretrained(folder).eval()(**tokens).last_hidden_state[:, 0]
         batch = TokenBatch(tokens["input_ids"], tokens["token_type_ids"], tokens["attention_mask"])
         assert torch.equal(model.backbone(batch), theirs)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_resumed_run_ends_where_one_ends_that_never_stopped(name, hlm, catalogue, tmp_path):
+    def fit(root, *args):
+        status, _, err = hlm(
+            *("fit", "--config", EXPERIMENTS / "baselines" / f"conditional_{name}.yaml", *TINY),
+            *(f"--data.dataset={catalogue}", f"--trainer.default_root_dir={root}"),
+            *("--trainer.limit_train_batches=3", *args),
+        )
+        assert status == 0, err
+
+    assert_same_when_resumed(fit, tmp_path)
+
+
+@pytest.mark.ddp
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_two_ranks_learn_what_one_does(name, catalogue, tmp_path_factory):
+    folders = fit_on_ranks(f"baselines/conditional_{name}", catalogue, tmp_path_factory)
+    assert "head.weight" in same_gradients(folders)
+    scores = [json.loads((folders[n] / "version_0" / "fit.json").read_text()) for n in folders]
+    assert scores[0]["val/loss"] == pytest.approx(scores[1]["val/loss"], rel=1e-4)

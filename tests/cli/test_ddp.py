@@ -68,6 +68,15 @@ def seen(folder, rank):
     return torch.load(folder / f"rank-{rank}.pt", weights_only=True)
 
 
+def same_gradients(folders):
+    """Those of the first step, which are the same on one rank and on two."""
+    one, two = (seen(folders[ranks], 0)["gradients"] for ranks in RANKS)
+    assert one.keys() == two.keys()
+    for name, gradient in one.items():
+        assert torch.allclose(gradient, two[name], rtol=0, atol=1e-9), name
+    return one
+
+
 pytestmark = [pytest.mark.ddp, pytest.mark.slow]
 
 
@@ -89,18 +98,11 @@ def test_the_record_counts_the_tokens_of_all_ranks(fitted):
 
 
 def test_gradient_of_two_ranks_is_that_of_one(fitted):
-    one, two = seen(fitted[1], 0)["gradients"], seen(fitted[2], 0)["gradients"]
-    assert one.keys() == two.keys()
-    for name, gradient in one.items():
-        assert torch.allclose(gradient, two[name], rtol=0, atol=1e-9), name
+    same_gradients(fitted)
 
 
 def test_a_classifier_of_two_ranks_learns_what_one_does(fitted_classifier):
-    one, two = (seen(fitted_classifier[ranks], 0)["gradients"] for ranks in RANKS)
-    assert "head.norm.weight" in one
-    assert one.keys() == two.keys()
-    for name, gradient in one.items():
-        assert torch.allclose(gradient, two[name], rtol=0, atol=1e-9), name
+    assert "head.norm.weight" in same_gradients(fitted_classifier)
     states = [
         torch.load(
             fitted_classifier[ranks] / "version_0" / "checkpoints" / "last.ckpt", weights_only=True
@@ -114,10 +116,7 @@ def test_a_classifier_of_two_ranks_learns_what_one_does(fitted_classifier):
 def test_masked_tokens_count_alike_on_whichever_rank_they_are(catalogue, tmp_path_factory):
     """Ranks mask different numbers of tokens; the mean is over all of them."""
     folders = fit_on_ranks("mlm", catalogue, tmp_path_factory)
-    one, two = (seen(folders[ranks], 0)["gradients"] for ranks in RANKS)
-    assert one.keys() == two.keys()
-    for name, gradient in one.items():
-        assert torch.allclose(gradient, two[name], rtol=0, atol=1e-9), name
+    same_gradients(folders)
     scores = [json.loads((folders[n] / "version_0" / "fit.json").read_text()) for n in RANKS]
     for name in ("val/loss", "val/accuracy", "val/perplexity"):
         assert scores[0][name] == pytest.approx(scores[1][name], rel=1e-4)

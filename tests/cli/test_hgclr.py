@@ -1,6 +1,7 @@
 """HGCLR through the command: trains, resumes, predicts, exports a plain encoder, on ranks too."""
 
 import json
+from functools import partial
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from hierarchy_lm.batches import ProductBatch, SparseTargets, TokenBatch
 from hierarchy_lm.pretraining import HGCLRPretrainer
 
 from .conftest import EXPERIMENTS, TINY
-from .pretrained import TEXTS, predict_test_items
+from .pretrained import TEXTS, assert_same_when_resumed, predict_test_items
 from .test_ddp import RANKS, fit_on_ranks, seen
 
 EXPERIMENT = EXPERIMENTS / "baselines" / "hgclr.yaml"
@@ -71,18 +72,7 @@ def assert_logits_are_of_the_exported_cls(folder, run, catalogue):
 
 def test_a_resumed_run_ends_where_one_ends_that_never_stopped(hlm, catalogue, tmp_path):
     """Labels, Gumbel noise and dropout are drawn anew, the same."""
-    options = ["--model.optimizer.schedule=constant", "--model.optimizer.warmup=0"]
-    fit(hlm, catalogue, tmp_path / "whole", *options, "--trainer.max_epochs=2")
-    fit(hlm, catalogue, tmp_path / "parts", *options)
-    last = tmp_path / "parts" / "version_0" / "checkpoints" / "last.ckpt"
-    resumed = [f"--ckpt_path={last}", "--trainer.max_epochs=2"]
-    fit(hlm, catalogue, tmp_path / "parts", *options, *resumed)
-    states = [
-        torch.load(tmp_path / run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-        for run in ("whole/version_0", "parts/version_1")
-    ]
-    for name, value in states[0].items():
-        assert torch.equal(value, states[1][name]), name
+    assert_same_when_resumed(partial(fit, hlm, catalogue), tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from hierarchy_lm.batches import TokenBatch
 from hierarchy_lm.pretraining import HiAGMPretrainer, HiMatchPretrainer
 
 from .conftest import EXPERIMENTS, TINY
-from .test_ddp import fit_on_ranks, seen
+from .test_ddp import fit_on_ranks, same_gradients
 
 MODELS = {"himatch": HiMatchPretrainer, "hiagm": HiAGMPretrainer}
 BCE = ["--model.cls_weight=1", "--model.decode.constraint=none"]
@@ -132,10 +132,7 @@ def test_a_form_that_cannot_be_is_one_line(hlm, catalogue, tmp_path):
 def test_two_ranks_learn_what_one_does(method, catalogue, tmp_path_factory):
     """Draws follow the rows, whichever rank they are on."""
     folders = fit_on_ranks(f"baselines/{method}", catalogue, tmp_path_factory)
-    one, two = (seen(folders[ranks], 0)["gradients"] for ranks in folders)
-    assert one.keys() == two.keys()
-    for name, gradient in one.items():
-        assert torch.allclose(gradient, two[name], rtol=0, atol=1e-9), name
+    same_gradients(folders)
     scores = [json.loads((folders[n] / "version_0" / "fit.json").read_text()) for n in folders]
     for name in {"val/loss", "val/micro_f1", *COLLAPSE} & scores[0].keys():
         assert scores[0][name] == pytest.approx(scores[1][name], rel=1e-4, abs=1e-6), name

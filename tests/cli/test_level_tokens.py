@@ -7,7 +7,7 @@ import torch
 import yaml
 
 from .conftest import EXPERIMENTS, TINY
-from .test_ddp import RANKS, fit_on_ranks, seen
+from .test_ddp import fit_on_ranks, same_gradients
 
 EXPERIMENT = EXPERIMENTS / "finetune_level_tokens.yaml"
 FEW = [
@@ -133,7 +133,5 @@ def test_two_ranks_learn_what_one_does(pretrained, catalogue, tmp_path, tmp_path
     config["test_after_fit"] = False
     (tmp_path / "tokens.yaml").write_text(yaml.safe_dump(config))
     folders = fit_on_ranks(str(tmp_path / "tokens"), catalogue, tmp_path_factory)
-    one, two = (seen(folders[ranks], 0)["gradients"] for ranks in RANKS)
-    assert {"reader.embeddings", "reader.summary.positions"} <= one.keys() == two.keys()
-    for name, gradient in one.items():
-        assert torch.allclose(gradient, two[name], rtol=0, atol=1e-9), name
+    trained = same_gradients(folders).keys()
+    assert {"reader.embeddings", "reader.summary.positions"} <= trained

@@ -168,3 +168,14 @@ def test_bfloat16_logits_are_reduced_in_float32(activation):
     assert loss.dtype == torch.float32
     expected = slow_loss(tree, rounded, targets, activation)
     torch.testing.assert_close(loss.double(), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_float64_logits_are_reduced_in_float64(activation):
+    """As in a run of 64-true, whose default is float64."""
+    tree, targets = forest(2)
+    logits = random_logits(tree).double()
+    loss = ConditionalLoss(tree.parents, activation)(logits, targets)
+    torch.testing.assert_close(
+        loss, slow_loss(tree, logits, targets, activation), rtol=1e-13, atol=0
+    )
