@@ -7,12 +7,10 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import ModernBertConfig, PreTrainedConfig, XLMRobertaConfig
 
 from hierarchy_lm.backbones import BackboneOptions, EmbeddedTokens
 from hierarchy_lm.batches import ProductBatch, SparseTargets, TokenBatch
 from hierarchy_lm.decoding import DecodeOptions
-from hierarchy_lm.errors import UserError
 from hierarchy_lm.hierarchy import Hierarchy
 from hierarchy_lm.pretraining import HBGLPretrainer
 from hierarchy_lm.pretraining.hbgl_blocks import behind, label_tokens, text_tokens
@@ -316,44 +314,3 @@ def test_a_checkpoint_says_what_stands_behind_a_text(make):
     assert (tokens["embeddings"] == model.backbone.word_embeddings[MASK]).all()
     assert tokens["offsets"].tolist() == tokens["read"].tolist() == [0, 1, 2]
     assert (tokens["segment"], tokens["keep_sep"]) == (1, True)
-
-
-def test_texts_must_leave_positions_for_the_levels(make):
-    model = make()
-    assert model.backbone.max_length == 512
-    model._trainer = OneStep()
-    with pytest.raises(UserError, match=r"text.max_length is 509.* at most 508 tokens"):
-        model.setup("fit")
-
-
-def test_what_cannot_be_hbgl_is_refused(make, tree_file, wordpiece_folder):
-    with pytest.raises(UserError, match="single tokens"):
-        HBGLPretrainer(tree_file, str(wordpiece_folder), BackboneOptions("dnn"))
-    with pytest.raises(ValueError, match="true_mask_prob"):
-        make(true_mask_prob=1.5)
-
-
-SMALL = {
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "vocab_size": SIZE,
-}
-
-
-@pytest.mark.parametrize(
-    ("config", "segments", "message"),
-    [
-        (ModernBertConfig(**SMALL), 2, "layers with local attention"),
-        (XLMRobertaConfig(**SMALL, type_vocab_size=1), 1, "set model.backbone.num_segments to 2"),
-    ],
-)
-def test_encoders_that_cannot_read_label_blocks_are_refused(
-    tree_file: str, wordpiece_folder: Path, tmp_path: Path, config: PreTrainedConfig, segments: int,
-    message: str,
-):  # fmt: skip
-    config.save_pretrained(tmp_path)
-    backbone = BackboneOptions(str(tmp_path), pretrained="none", num_segments=segments)
-    with pytest.raises(UserError, match=message):
-        HBGLPretrainer(tree_file, str(wordpiece_folder), backbone)
