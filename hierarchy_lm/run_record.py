@@ -66,16 +66,16 @@ def new_record(
 
 
 def dataset_record(dataset: Path) -> dict[str, str]:
-    """Path of a dataset folder, and fingerprints of it and its tree.
+    """Path of a dataset folder, and fingerprints of it and its tree, if it has one.
 
     Raises:
-        UserError: If it is no dataset folder, or its tree is missing or broken.
+        UserError: If it is no dataset folder, or its tree is broken.
     """
-    return {
-        "path": str(dataset),
-        "fingerprint": read_dataset(dataset).fingerprint,
-        "hierarchy": Hierarchy.from_parquet(dataset / "hierarchy.parquet").fingerprint,
-    }
+    record = {"path": str(dataset), "fingerprint": read_dataset(dataset).fingerprint}
+    tree = dataset / "hierarchy.parquet"
+    if tree.is_file():  # a dataset may hold downstream tasks alone
+        record["hierarchy"] = Hierarchy.from_parquet(tree).fingerprint
+    return record
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:

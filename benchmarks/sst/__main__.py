@@ -46,6 +46,8 @@ def _options() -> argparse.Namespace:
 def pretrain(name: str, options: argparse.Namespace) -> Path:
     """The exported encoder of a method, trained unless it is there."""
     method = METHODS[name]
+    if method.encoder is not None:
+        return pretrain(method.encoder, options)
     if method.module is None:
         return _encoder(
             options.output / "mlm",
@@ -103,6 +105,7 @@ def finetune(run: Run, options: argparse.Namespace) -> None:
         *("--model.backbone.pretrained", pretrain(run.method, options)),
         *("--data.dataset", dataset, "--data.task", task.name),
         *("--seed_everything", run.seed),
+        *("--model.level_tokens.readout", METHODS[run.method].readout),
         *("--trainer.default_root_dir", folder, *_quietly()),
     )
     first = folder / "version_0"

@@ -1,5 +1,6 @@
 """What the benchmark compares: pre-training methods, tasks, and their commands."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -15,11 +16,15 @@ class Method:
         module: The LightningModule; None leaves the MLM encoder as it is.
         options: Its options on the command line.
         tables: The paper's tables that it stands in.
+        encoder: The method whose encoder is fine-tuned; None for its own.
+        readout: What fine-tuning reads of the level tokens of the pre-training.
     """
 
     module: str | None
     options: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
+    encoder: str | None = None
+    readout: str = "none"
 
 
 POSITIVES = "--model.node_reduction=positives"
@@ -30,13 +35,21 @@ def _sst(*options: str, tables: tuple[str, ...]) -> Method:
     return Method("SSTPretrainer", (POSITIVES, *shown), (*tables, "VIII"))
 
 
+def _with_level_tokens(encoder: str) -> dict[str, Method]:
+    """The two ways of fine-tuning it with nodes as inputs."""
+    return {
+        f"{encoder}, level tokens, {name}": Method(None, (), ("V",), encoder, readout)
+        for name, readout in (("[CLS]", "cls"), ("transformer", "transformer"))
+    }
+
+
 HBGL = ("--model.labels.passes=60", "--model.labels.subtrees=16")  # a fifth of what it is given
 METHODS = {
     "MLM-only": Method(None, tables=("II",)),
-    "SST": _sst(tables=("II", "III", "IV", "VI")),
+    "SST": _sst(tables=("II", "III", "IV", "V", "VI")),
     "HiMatch": Method("HiMatchPretrainer", (POSITIVES, "--model.decode.constraint=top1"), ("II",)),
-    "HPT": Method("HPTPretrainer", tables=("II", "VIII")),
-    "HBGL": Method("HBGLPretrainer", (POSITIVES, *HBGL), ("II", "VIII")),
+    "HPT": Method("HPTPretrainer", tables=("II", "V", "VIII")),
+    "HBGL": Method("HBGLPretrainer", (POSITIVES, *HBGL), ("II", "V", "VIII")),
     "HiMatch with BCE": Method(
         "HiMatchPretrainer", (POSITIVES, "--model.cls_weight=1"), ("II", "VIII")
     ),
@@ -48,10 +61,12 @@ METHODS = {
     "Node-only": Method("NodeOnlyPretrainer", (POSITIVES,), ("IV", "VIII")),
     "Multi-label": Method("MultiLabelPretrainer", (POSITIVES,), ("IV", "VIII")),
     "Multi-task": Method("MultiTaskPretrainer", (POSITIVES,), ("IV", "VIII")),
+    **_with_level_tokens("HPT"),
+    **_with_level_tokens("HBGL"),
     "Sequential SST": _sst("readout=sequential", tables=("VI",)),
     "Sequential SST, dependency mask": _sst("readout=sequential", "mask=prev_only", tables=("VI",)),
 }
-BASELINES = {"II": "MLM-only", "III": "SST", "IV": "Node-only", "VI": "Sequential SST"}
+BASELINES = {"II": "MLM-only", "III": "SST", "IV": "Node-only", "V": "HPT", "VI": "Sequential SST"}
 """The row that a table of the paper compares fine-tuned encoders with."""
 
 
@@ -64,7 +79,7 @@ class Task(NamedTuple):
     tables: tuple[str, ...]
 
 
-EVERYWHERE = ("II", "III", "IV", "VI")
+EVERYWHERE = ("II", "III", "IV", "V", "VI")
 TASKS = {
     "PC": Task("mwpd2020", "gpc_level3", "product categorisation: MWPD2020 level 3", EVERYWHERE),
     "QP": Task("crowdflower", "relevance", "query-product: CrowdFlower", EVERYWHERE),
@@ -113,4 +128,4 @@ class Plan:
 
 def slug(name: str) -> str:
     """A method's name as a folder's."""
-    return name.lower().replace(" ", "-").replace("/", "").replace(",", "")
+    return "-".join(re.findall(r"\w+(?:-\w+)*", name.lower().replace("/", "")))

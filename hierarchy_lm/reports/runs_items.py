@@ -68,6 +68,8 @@ def node_items(run: Run) -> NodeItems | str:
         return f"no {TEST_ITEMS} (`hlm test` or test_after_fit writes them)"
     recorded = run.record.get("dataset") or {}
     dataset = recorded.get("path") or flat(run.config).get("data.dataset")
+    if recorded and "hierarchy" not in recorded:
+        return f"{dataset} has no tree"
     file = Path(str(dataset), "hierarchy.parquet")
     if not file.is_file():
         return f"{file} is gone"

@@ -1,11 +1,15 @@
 """Which epoch of a fine-tuning is tested."""
 
 import json
+import shutil
 
 import pytest
 import torch
 import yaml
 from pyarrow import csv
+
+from hierarchy_lm.reports.runs_items import node_items
+from hierarchy_lm.reports.table_runs import read_run
 
 from .conftest import EXPERIMENTS, TINY
 
@@ -43,3 +47,23 @@ def test_best_is_the_highest_validation_micro_f1(hlm):
     assert status == 0, err
     best = yaml.safe_load(out)["best_checkpoint"]
     assert (best["monitor"], best["mode"]) == ("val/micro_f1", "max")
+
+
+def test_a_dataset_of_tasks_alone_needs_no_tree(hlm, catalogue, tmp_path):
+    """Such as query-product pairs, whose products are in no catalogue."""
+    dataset, root = tmp_path / "pairs", tmp_path / "runs"
+    shutil.copytree(catalogue / "tasks", dataset / "tasks")
+    shutil.copy(catalogue / "dataset.json", dataset)
+    common = ["--config", EXPERIMENTS / "finetune_qp.yaml", *TINY, f"--data.dataset={dataset}"]
+    common += [f"--trainer.default_root_dir={root}"]
+    commands = [
+        ["fit", *common, "--trainer.limit_train_batches=2", "--trainer.limit_val_batches=2"],
+        ["predict", *common, f"--ckpt_path={root / 'version_0'}"],
+        ["report", root / "version_0", f"--output={tmp_path / 'report'}"],
+    ]
+    for command in commands:
+        status, _, err = hlm(*command)
+        assert status == 0, err
+    record = json.loads((root / "version_0" / "run.json").read_text())
+    assert record["dataset"].keys() == {"path", "fingerprint"}
+    assert node_items(read_run(root / "version_0" / "run.json")) == f"{dataset} has no tree"
