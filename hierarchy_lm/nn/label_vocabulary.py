@@ -15,15 +15,20 @@ class LabelVocabulary(nn.Module):
 
     Args:
         vectors: Initial vectors, in the order of the node ids.
+        least_length: Mean length that they are brought to where it is less; 0 leaves them. Words of
+            random weights, N(0, 0.02), are so short that all nodes score alike and hardly any
+            gradient reaches the encoder; AdamW takes thousands of steps to lengthen them. Trained
+            words are about one long.
 
     Attributes:
         weight: ``(C, E)``; E is the width of the word embeddings (128 for ALBERT).
         bias: ``(C,)`` of the scores.
     """
 
-    def __init__(self, vectors: Tensor) -> None:
+    def __init__(self, vectors: Tensor, least_length: float) -> None:
         super().__init__()
-        self.weight = nn.Parameter(vectors.detach().clone())
+        factor = (least_length / vectors.detach().norm(dim=1).mean()).clamp(min=1.0)
+        self.weight = nn.Parameter(factor * vectors.detach())
         self.bias = nn.Parameter(torch.zeros(len(vectors)))
 
     def sums(self, nodes: Tensor, offsets: Tensor) -> Tensor:

@@ -47,6 +47,8 @@ class HBGLPretrainer(HierarchyPretrainer):
         labels: The first stage.
         label_init: Vectors of the nodes to start from: mean or sum of the word embeddings of their
             names, or random.
+        label_length: Mean length that these vectors are brought to where they are shorter, as those
+            from words of random weights are; 0 leaves them.
         bias_init: ``even_odds`` starts where the probabilities of the nodes that compete sum to 1.
             From ``zero``, as in the official code, AdamW needs thousands of steps until few nodes
             are likely, and states come to point away from all nodes alike instead.
@@ -75,6 +77,7 @@ class HBGLPretrainer(HierarchyPretrainer):
         backbone: BackboneOptions = BackboneOptions(),
         labels: HBGLLabelOptions = HBGLLabelOptions(),
         label_init: LabelInit = "mean",
+        label_length: float = 1.0,
         bias_init: Literal["even_odds", "zero"] = "even_odds",
         restrict_level: bool = True,
         true_mask_prob: float = 0.5,
@@ -96,7 +99,7 @@ class HBGLPretrainer(HierarchyPretrainer):
         self.true_mask_prob, self.true_block_grad = true_mask_prob, true_block_grad
         self.node_reduction: NodeReduction = node_reduction
         self.mlm_head = create_mlm_head(self.backbone, backbone)
-        self.labels = LabelVocabulary(self._first_vectors(label_init))
+        self.labels = LabelVocabulary(self._first_vectors(label_init), label_length)
         if bias_init == "even_odds":
             sizes = self.hierarchy.level_sizes if restrict_level else [self.offsets[-1]]
             self.labels.bias.data = even_odds(sizes)

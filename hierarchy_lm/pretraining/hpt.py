@@ -52,6 +52,8 @@ class HPTPretrainer(HierarchyPretrainer):
         masking: Which.
         init_specials: Let [CLS] and [SEP] count in the mean of a name's tokens from which its
             node's vector starts (official).
+        label_length: Mean length that the nodes' vectors are brought to where they are shorter, as
+            those from words of random weights are; 0 leaves them.
         keep_text_sep: Keep the [SEP] between text and prompts, as in the paper's template; the
             official code cuts it off.
         path_mode: Train on all paths of a product (``union``), or on one drawn in each epoch.
@@ -76,6 +78,7 @@ class HPTPretrainer(HierarchyPretrainer):
         joint_mlm: bool = False,
         masking: MaskingOptions = MaskingOptions(),
         init_specials: bool = False,
+        label_length: float = 1.0,
         keep_text_sep: bool = False,
         path_mode: PathMode = "union",
         decode: DecodeOptions = DecodeOptions(),
@@ -96,7 +99,7 @@ class HPTPretrainer(HierarchyPretrainer):
         self.mlm_head.bias.requires_grad_(joint_mlm)  # unused, it would stop DDP
         words = self.backbone.word_embeddings.detach()
         names = tokenize_names(self.hierarchy, vocabulary, specials=init_specials)
-        self.labels = LabelVocabulary(names.embedded(words, "mean"))
+        self.labels = LabelVocabulary(names.embedded(words, "mean"), label_length)
         # From 0, an untrained model would predict about every second node of the tree.
         self.labels.bias.data = even_odds(self.hierarchy.level_sizes)
         depth = self.hierarchy.depth

@@ -262,15 +262,27 @@ def test_official_candidates_give_another_loss_of_the_same_states(make):
 
 
 def test_vectors_start_from_the_names_of_the_nodes(make, wordpiece):
+    def first(init: str) -> Tensor:
+        return make(label_init=init, label_length=0.0).labels.weight
+
     words = make().backbone.word_embeddings
     pieces = [words[wordpiece.tokenizer.token_to_id(w)] for w in ("w10", "##p1", "##p2")]
     root = TREE.node_of("w10p1p2")
     three = torch.stack(pieces)
-    torch.testing.assert_close(make().labels.weight[root], three.mean(dim=0))
-    torch.testing.assert_close(make(label_init="sum").labels.weight[root], three.sum(dim=0))
-    drawn = make(label_init="random").labels.weight
+    torch.testing.assert_close(first("mean")[root], three.mean(dim=0))
+    torch.testing.assert_close(first("sum")[root], three.sum(dim=0))
+    drawn = first("random")
     assert drawn.std().item() == pytest.approx(0.02, rel=0.2)
-    assert not torch.equal(drawn, make().labels.weight)
+    assert not torch.equal(drawn, first("mean"))
+
+
+def test_short_first_vectors_are_lengthened_alike_and_long_ones_left(make):
+    words = make(label_length=0.0).labels.weight.detach()
+    lengths = words.norm(dim=1)
+    assert lengths.mean() < 0.2  # N(0, 0.02) in 32 dimensions
+    found = make().labels.weight
+    torch.testing.assert_close(found, words / lengths.mean())
+    assert torch.equal(make(label_length=float(lengths.mean()) / 2).labels.weight, words)
 
 
 def test_probabilities_of_the_nodes_that_compete_start_with_a_sum_of_one(make):

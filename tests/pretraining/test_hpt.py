@@ -149,15 +149,25 @@ def test_loss_is_per_level_unless_global_is_asked_for(make, batch):
 def test_labels_start_as_the_mean_of_their_names_pieces(tree_file, wordpiece_folder, wordpiece):
     for specials in (False, True):
         torch.manual_seed(0)
-        model = HPTPretrainer(
-            tree_file, str(wordpiece_folder), BackboneOptions("tiny"), init_specials=specials
-        )
+        options = {"init_specials": specials, "label_length": 0.0}
+        model = HPTPretrainer(tree_file, str(wordpiece_folder), BackboneOptions("tiny"), **options)
         table = model.backbone.word_embeddings
         ids = [wordpiece.tokenizer.token_to_id(word) for word in ("w1", "##p3")]
         pieces = [CLS, *ids, SEP] if specials else ids
         node = TREE.node_of("w0 > w1p3")
         torch.testing.assert_close(model.labels.weight[node], table[pieces].mean(dim=0))
         assert torch.equal(model.pred, table[MASK])
+
+
+def test_short_first_vectors_are_lengthened_to_one_in_the_mean(tree_file, wordpiece_folder):
+    found = []
+    for options in ({"label_length": 0.0}, {}):
+        torch.manual_seed(0)
+        model = HPTPretrainer(tree_file, str(wordpiece_folder), BackboneOptions("tiny"), **options)
+        found.append(model.labels.weight)
+    lengths = found[0].norm(dim=1)
+    assert lengths.mean() < 0.2  # N(0, 0.02) in 32 dimensions
+    torch.testing.assert_close(found[1], found[0] / lengths.mean())
 
 
 def test_a_step_draws_its_own_nodes_and_evaluation_takes_all(make, monkeypatch):
