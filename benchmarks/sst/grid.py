@@ -1,6 +1,5 @@
 """What the benchmark compares: pre-training methods, tasks, and their commands."""
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -39,7 +38,7 @@ def _with_level_tokens(encoder: str) -> dict[str, Method]:
     """The two ways of fine-tuning it with nodes as inputs."""
     return {
         f"{encoder}, level tokens, {name}": Method(None, (), ("V",), encoder, readout)
-        for name, readout in (("[CLS]", "cls"), ("transformer", "transformer"))
+        for name, readout in (("CLS", "cls"), ("transformer", "transformer"))
     }
 
 
@@ -128,4 +127,4 @@ class Plan:
 
 def slug(name: str) -> str:
     """A method's name as a folder's."""
-    return "-".join(re.findall(r"\w+(?:-\w+)*", name.lower().replace("/", "")))
+    return name.lower().replace(" ", "-").replace("/", "").replace(",", "")

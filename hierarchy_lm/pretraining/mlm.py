@@ -43,8 +43,7 @@ def guess_words(head: MLMHead, states: Tensor, embeddings: Tensor, wanted: Tenso
         - embeddings: ``(V, E)``
         - wanted: ``(M,)`` ids
     """
-    logits = head(states, embeddings)
-    logits = at_least_float32(logits)
+    logits = at_least_float32(head(states, embeddings))
     loss = F.cross_entropy(logits, wanted, reduction="sum")
     return Guesses(loss, (logits.argmax(dim=1) == wanted).sum(), len(wanted))
 

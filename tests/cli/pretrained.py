@@ -49,16 +49,22 @@ def assert_same_when_resumed(fit, root) -> list[str]:
     return said
 
 
+def best_of(model_class, run, catalogue) -> tuple:
+    """A run's model with its best weights, in evaluation mode, and the checkpoint."""
+    tree, tokenizer = str(catalogue / "hierarchy.parquet"), str(run / "tokenizer")
+    model = model_class(tree, tokenizer, BackboneOptions("tiny", vocab_size=8000)).eval()
+    checkpoint = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    model.load_state_dict(checkpoint["state_dict"])
+    return model, checkpoint
+
+
 def assert_plain_encoder(model_class, folder, run, catalogue) -> dict:
     """The exported encoder gives the model's own [CLS] of plain texts, and holds nothing else.
 
     Returns:
         The checkpoint.
     """
-    tree, tokenizer = str(catalogue / "hierarchy.parquet"), str(run / "tokenizer")
-    model = model_class(tree, tokenizer, BackboneOptions("tiny", vocab_size=8000)).eval()
-    checkpoint = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
-    model.load_state_dict(checkpoint["state_dict"])
+    model, checkpoint = best_of(model_class, run, catalogue)
     tokens = AutoTokenizer.from_pretrained(folder)(TEXTS, padding=True, return_tensors="pt")
     batch = TokenBatch(tokens["input_ids"], tokens["token_type_ids"], tokens["attention_mask"])
     with torch.no_grad():

@@ -4,17 +4,13 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
-import torch
 import yaml
-from transformers import AutoModel, AutoTokenizer
 
-from hierarchy_lm.backbones import BackboneOptions
-from hierarchy_lm.batches import TokenBatch
 from hierarchy_lm.hierarchy import Hierarchy
 from hierarchy_lm.pretraining import ConditionalPretrainer
 
 from .conftest import EXPERIMENTS, TINY
-from .pretrained import assert_same_when_resumed
+from .pretrained import assert_plain_encoder, assert_same_when_resumed
 from .test_ddp import fit_on_ranks, same_gradients
 
 NAMES = ("softmax", "softmax_adjusted", "sigmoid")
@@ -62,23 +58,7 @@ def test_trains_tests_predicts_and_exports(name, hlm, catalogue, tmp_path):
             assert sum(row["scores"][:roots]) == pytest.approx(1, abs=1e-4)
     status, _, err = hlm("export", run, tmp_path / "encoder")
     assert status == 0, err
-    same_cls(run, tmp_path / "encoder", catalogue)
-
-
-def same_cls(run, folder, catalogue) -> None:
-    """The exported encoder's [CLS] is what the head read in training."""
-    tokens = AutoTokenizer.from_pretrained(folder)(
-        ["red shoe", ""], padding=True, return_tensors="pt"
-    )
-    backbone = BackboneOptions("tiny", vocab_size=8000)
-    tree = str(catalogue / "hierarchy.parquet")
-    model = ConditionalPretrainer(tree, str(folder), backbone).eval()
-    checkpoint = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
-    model.load_state_dict(checkpoint["state_dict"])
-    with torch.no_grad():
-        theirs = AutoModel.from_pretrained(folder).eval()(**tokens).last_hidden_state[:, 0]
-        batch = TokenBatch(tokens["input_ids"], tokens["token_type_ids"], tokens["attention_mask"])
-        assert torch.equal(model.backbone(batch), theirs)
+    assert_plain_encoder(ConditionalPretrainer, tmp_path / "encoder", run, catalogue)
 
 
 @pytest.mark.parametrize("name", NAMES)

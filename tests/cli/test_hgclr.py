@@ -8,12 +8,11 @@ import torch
 import yaml
 from transformers import AutoModel, AutoTokenizer
 
-from hierarchy_lm.backbones import BackboneOptions
 from hierarchy_lm.batches import ProductBatch, SparseTargets, TokenBatch
 from hierarchy_lm.pretraining import HGCLRPretrainer
 
 from .conftest import EXPERIMENTS, TINY
-from .pretrained import TEXTS, assert_same_when_resumed, predict_test_items
+from .pretrained import TEXTS, assert_same_when_resumed, best_of, predict_test_items
 from .test_ddp import RANKS, fit_on_ranks, seen
 
 EXPERIMENT = EXPERIMENTS / "baselines" / "hgclr.yaml"
@@ -56,10 +55,7 @@ def test_it_trains_in_half_precision_predicts_and_exports_the_plain_encoder(
 
 
 def assert_logits_are_of_the_exported_cls(folder, run, catalogue):
-    tree, tokenizer = str(catalogue / "hierarchy.parquet"), str(run / "tokenizer")
-    model = HGCLRPretrainer(tree, tokenizer, BackboneOptions("tiny", vocab_size=8000)).eval()
-    checkpoint = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
-    model.load_state_dict(checkpoint["state_dict"])
+    model, _ = best_of(HGCLRPretrainer, run, catalogue)
     tokens = AutoTokenizer.from_pretrained(folder)(TEXTS, padding=True, return_tensors="pt")
     batch = TokenBatch(tokens["input_ids"], tokens["token_type_ids"], tokens["attention_mask"])
     nothing = SparseTargets(torch.empty(0).long(), torch.empty(0).long())
