@@ -16,7 +16,7 @@ from benchmarks.sst.table import NODES, write_results
 def main() -> None:
     """Make the runs that are missing, then the tables of all that are there."""
     options = _options()
-    plan = Plan(options.seeds, options.variant_seeds, tuple(options.methods))
+    plan = Plan(options.seeds, options.variant_seeds, tuple(options.methods), tuple(options.tasks))
     runs = plan.runs()
     for number, run in enumerate(runs, start=1):
         started = time.monotonic()
@@ -37,6 +37,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--variant_seeds", type=int, default=3)
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
+    parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
     parser.add_argument("--mlm", nargs="*", default=[], help="further arguments of the MLM stage")
     parser.add_argument("--pretrain", nargs="*", default=[], help="of the pre-training on the tree")
     parser.add_argument("--finetune", nargs="*", default=[], help="of every fine-tuning")

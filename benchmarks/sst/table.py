@@ -32,8 +32,7 @@ def write_results(runs: Sequence[Run], output: Path, data: Path) -> None:
     lines: list[str] = []
     for table, baseline in BASELINES.items():
         rows = [name for name, method in METHODS.items() if table in method.tables]
-        columns = [name for name, task in TASKS.items() if table in task.tables]
-        lines += _table(table, baseline, rows, columns, found, gold)
+        lines += _table(table, baseline, rows, found, gold)
     lines += _node_table(output)
     (output / "tables.md").write_text("\n".join(lines), encoding="utf-8")
 
@@ -42,16 +41,15 @@ def _table(
     table: str,
     baseline: str,
     rows: Sequence[str],
-    columns: Sequence[str],
     found: dict[Run, NDArray[np.int64]],
     gold: dict[str, NDArray[np.int64]],
 ) -> list[str]:
-    head = [f"{task} {score}" for task in columns for score in SCORES]
+    head = [f"{task} {score}" for task in TASKS for score in SCORES]
     lines = [f"## Table {table}: against {baseline}", "", "| method | " + " | ".join(head) + " |"]
     lines.append("|---" * (1 + len(head)) + "|")
     for method in [baseline, *(row for row in rows if row != baseline)]:
         cells = []
-        for task in columns:
+        for task in TASKS:
             own, base = (_seeds(name, task, found) for name in (method, baseline))
             cells += _cells(own, base, gold.get(task), same=method == baseline)
         lines.append(f"| {method} | " + " | ".join(cells) + " |")
