@@ -19,14 +19,14 @@ demo: .venv/.dev ## Sample data, SST pre-training, export, fine-tuning with and 
 
 ablation-%: experiments/ablations/%.yaml .venv/.dev ## Run a grid of the papers, or what is left of it, and print its table (SCALE, DATA, SEEDS, JOBS, OUT)
 	@$(BIN)/hlm sweep $< --output $(OUT)/$* $(if $(JOBS),--jobs $(JOBS)) $(if $(SEEDS),--seeds $(SEEDS)) -- $(LAYERS); \
-	status=$$?; test $$status -gt 1 || $(BIN)/hlm table $* $(OUT)/$* --output $(OUT)/tables || status=$$?; exit $$status
+	status=$$?; test $$status -gt 1 || $(BIN)/hlm table $* $(OUT) --output $(OUT)/tables || status=$$?; exit $$status
 
 ablation-tfidf: LAYERS := $(if $(DATA),--data.dataset $(DATA)) $(ARGS)
 
 tables: .venv/.dev ## Print the tables of all grids that have results
 	@for sweep in $(wildcard $(OUT)/*/results.csv); do \
 		folder=$${sweep%/results.csv}; \
-		$(BIN)/hlm table $${folder##*/} $$folder --output $(OUT)/tables || exit $$?; \
+		$(BIN)/hlm table $${folder##*/} $(OUT) --output $(OUT)/tables || exit $$?; \
 	done
 
 test: .venv/.dev ## Run the fast tests

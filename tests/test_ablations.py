@@ -214,7 +214,7 @@ def test_make_runs_a_grid_and_prints_its_table():
         *("--trainer.max_steps", "5;"),
     ]
     assert sweep.removesuffix("\\").split() == expected
-    assert f"bin/hlm table bootstrap {folder}/bootstrap --output {folder}/tables" in table
+    assert f"bin/hlm table bootstrap {folder} --output {folder}/tables" in table
     argv[argv.index("ablation-bootstrap")] = "ablation-nothing"
     assert (
         "No rule to make target 'ablation-nothing'"

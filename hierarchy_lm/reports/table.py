@@ -45,8 +45,12 @@ def table(
     """
     if resamples < 1:
         raise UserError(f"--resamples {resamples}: must be at least 1")
-    trials = find_trials(name, runs)
-    layout = _layout(name, trials, metric)
+    layout = read_layout(name)
+    trials = find_trials(name, runs, layout.sweeps(name) if layout else ())
+    if layout is None:
+        layout = _generic(name, trials, metric)
+    elif metric:
+        layout = replace(layout, metric=metric)
     grid = fill(layout, trials, Scorer(resamples), against)
     text = sheet(grid, resamples)
     console = Console()
@@ -63,10 +67,7 @@ def table(
             write_file(file, texts[file.suffix]())
 
 
-def _layout(name: str, trials: Sequence[Trial], metric: str | None) -> Layout:
-    layout = read_layout(name)
-    if layout:
-        return replace(layout, metric=metric) if metric else layout
+def _generic(name: str, trials: Sequence[Trial], metric: str | None) -> Layout:
     sweep = trials[0].sweep
     if sweep is None:
         raise UserError(

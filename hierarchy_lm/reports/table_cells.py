@@ -132,8 +132,13 @@ def chosen(trials: Sequence[Trial], *parts: Part) -> list[Trial]:
     return [
         trial
         for trial in trials
-        if trial.baseline == baseline and all(trial.has(part.where) for part in parts)
+        if trial.baseline == baseline and all(_belongs(trial, part) for part in parts)
     ]
+
+
+def _belongs(trial: Trial, part: Part) -> bool:
+    of_sweep = not (part.sweep and trial.sweep) or trial.sweep.name == part.sweep
+    return of_sweep and trial.has(part.where)
 
 
 def finished(trials: Sequence[Trial], metric: str) -> list[Run]:

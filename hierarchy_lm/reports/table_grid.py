@@ -90,7 +90,7 @@ def _is_compared(compared: Compared, row: Part, column: Part) -> bool:
 
 
 def _same(one: Part, other: Part) -> bool:
-    return (one.where, one.baseline) == (other.where, other.baseline)
+    return (one.where, one.baseline, one.sweep) == (other.where, other.baseline, other.sweep)
 
 
 def _base(compared: Compared, row: Part, column: Part, trials: Sequence[Trial]) -> list[Trial]:

@@ -1,7 +1,7 @@
 """What a table of a sweep has for rows and columns, and what the paper's own says."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from glob import escape
 from importlib.resources import files
 from itertools import product
@@ -27,6 +27,7 @@ class Part:
         metric: The score; None takes the table's.
         baseline: It holds the runs of the sweep's baseline, which no other part does.
         paper_only: It only has a place for the paper's figures; no run belongs to it.
+        sweep: Name of the sweep whose runs belong to it; None takes those of any.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Part:
     metric: str | None = None
     baseline: bool = False
     paper_only: bool = False
+    sweep: str | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,11 @@ class Layout:
         named = {name for part in parts if isinstance(part, Part) for name, _ in part.where}
         return named | {part for part in parts if isinstance(part, str)}
 
+    def sweeps(self, name: str) -> set[str]:
+        """Names of the sweeps that its rows are of, the table's own ``name`` among them."""
+        rows = [row for row in self.rows if isinstance(row, Part)]
+        return {name} | {row.sweep for row in rows if row.sweep}
+
     def figure(self, row: Part, column: Part) -> str | None:
         """What the paper's table says there."""
         return self._of_column(self.figures.get(row.name, ()), column)
@@ -114,11 +121,11 @@ def read_layout(name: str) -> Layout | None:
     if name not in layout_names():
         return None
     content = yaml.safe_load((_folder() / f"{name}.yaml").read_text(encoding="utf-8"))
-    for axis in ("rows", "columns"):
-        content[axis] = [_part(entry) for entry in content[axis]]
+    content["rows"] = [_part(entry, name) for entry in content["rows"]]
+    content["columns"] = [_part(entry) for entry in content["columns"]]
     if compared := content.pop("compared", None):
         within, stand_in = compared.pop("within"), compared.pop("stand_in", None)
-        content["compared"] = Compared(_fixed(compared), within, stand_in)
+        content["compared"] = Compared(_fixed(compared, name), within, stand_in)
     if sizes := content.pop("parameters", None):
         content["sizes_of"], content["parameter_figures"] = sizes["of"], sizes["figures"]
     return Layout(**content)
@@ -181,12 +188,12 @@ def _folder() -> Any:  # noqa: ANN401  (a Traversable)
     return files("hierarchy_lm") / "reports" / "tables"
 
 
-def _part(entry: str | dict[str, Any]) -> Part | str:
-    return entry if isinstance(entry, str) else _fixed(entry)
+def _part(entry: str | dict[str, Any], sweep: str | None = None) -> Part | str:
+    return entry if isinstance(entry, str) else _fixed(entry, sweep)
 
 
-def _fixed(entry: dict[str, Any]) -> Part:
-    return replace(Part(**{**entry, "where": ()}), where=conditions(entry.get("where", {})))
+def _fixed(entry: dict[str, Any], sweep: str | None) -> Part:
+    return Part(**{"sweep": sweep, **entry, "where": conditions(entry.get("where", {}))})
 
 
 def conditions(where: Mapping[str, Any]) -> Conditions:

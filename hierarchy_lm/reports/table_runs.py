@@ -1,6 +1,6 @@
 """The runs that a table is made of: those of its sweeps, or whatever runs lie in a folder."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
@@ -122,8 +122,13 @@ class Trial:
         return found if found or not self.run else _ending(self.run.options, name)
 
 
-def find_trials(name: str, folders: Iterable[str]) -> list[Trial]:
+def find_trials(name: str, folders: Iterable[str], others: Collection[str] = ()) -> list[Trial]:
     """All trials of the sweeps of that name at or below the folders; without sweeps, all runs.
+
+    Args:
+        name: The sweep's name.
+        folders: Where to look.
+        others: Names of further sweeps whose trials count where they lie there too.
 
     Raises:
         UserError: If a folder is missing or unreadable, or holds nothing of that kind.
@@ -133,7 +138,8 @@ def find_trials(name: str, folders: Iterable[str]) -> list[Trial]:
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder; give sweep folders or run folders")
         sweeps = {file: _name(file) for file in sorted(folder.rglob("sweep.json"))}
-        own = [trial for file in sweeps if sweeps[file] == name for trial in _sweep(file)]
+        counted = {file: of for file, of in sweeps.items() if of == name or of in others}
+        own = [trial for file in counted for trial in _sweep(file)]
         if sweeps and not own:
             names = ", ".join(sorted(set(sweeps.values())))
             raise UserError(f"{folder}: no sweep '{name}' there, but {names}")

@@ -77,6 +77,27 @@ def test_columns_of_several_datasets_are_named_in_one_line(tmp_path):
     assert block(rows, "HPT")["paper (relative)"][:2] == ["+0.4%", "+6%"]
 
 
+def test_a_row_of_another_sweep_is_filled_where_that_sweep_lies_too(tmp_path):
+    task = "experiments/finetune_pc.yaml"
+    hpt, sst = "experiments/baselines/hpt.yaml", "experiments/sst.yaml"
+    readout = "finetune.model.level_tokens.readout"
+    grid = {"pretrain": [hpt], "finetune": [task], readout: ["none"]}
+    own = SweepWriter(tmp_path / "htc-finetuning", "htc-finetuning", grid)
+    write_run(own.cell({"pretrain": hpt, "finetune": task, readout: "none"}, 0), {MICRO: 0.5})
+    grid = {"pretrain": [hpt, sst], "finetune": [task]}
+    other = SweepWriter(tmp_path / "pretraining", "pretraining", grid)
+    config = {"model": {"level_tokens": {"readout": "none"}}}  # as HPT's row has it
+    for pretrain, score in ((hpt, 0.7), (sst, 0.6)):
+        cell = other.cell({"pretrain": pretrain, "finetune": task}, 0)
+        write_run(cell, {MICRO: score}, config=config)
+    _, rows = made("htc-finetuning", tmp_path / "htc-finetuning")
+    assert block(rows, "SST: Text, CLS Head")["score"][0] == "not run"
+    _, rows = made("htc-finetuning", tmp_path)
+    assert block(rows, "HPT: Text, CLS Head")["score"][0] == "0.5000"
+    assert block(rows, "SST: Text, CLS Head")["score"][0] == "0.6000"
+    assert block(rows, "SST: Text, CLS Head")["relative"][0] == "+20.0 %"
+
+
 def test_runs_of_no_sweep_are_found_by_flags_and_configuration(tmp_path):
     """`--pretrain` is a flag alone; `node_text` stands in the configuration alone."""
     for number, (stage, text, score) in enumerate(

@@ -13,7 +13,7 @@ from hierarchy_lm.reports.table_runs import Sweep, Trial
 
 ABLATIONS = Path(__file__).parents[2] / "experiments" / "ablations"
 GRIDS = sorted(file.stem for file in ABLATIONS.glob("*.yaml"))
-OF_ANOTHER_GRID = {"htc-finetuning": {"SST: Text, CLS Head"}}
+OF_ANOTHER_GRID = {"htc-finetuning": ("pretraining", {"SST: Text, CLS Head"})}
 WITH_BASELINE = ("bootstrap", "pooling", "tfidf")
 
 
@@ -35,7 +35,7 @@ def test_every_cell_is_filled_by_the_grid_and_every_run_has_a_cell(name):
     assert layout is not None
     grid = fill(layout, trials, Scorer(1), None)
     empty = {row for (row, _), cell in grid.cells.items() if cell.expected != 1}
-    others = OF_ANOTHER_GRID.get(name, set())
+    another, others = OF_ANOTHER_GRID.get(name, (None, set()))
     assert empty == others
     metrics = len({grid.metric(column) for column in grid.columns})
     filled = sum(cell.expected for cell in grid.cells.values())
@@ -43,6 +43,9 @@ def test_every_cell_is_filled_by_the_grid_and_every_run_has_a_cell(name):
         assert filled == len(trials) * len(grid.columns)
     else:
         assert filled == len(trials) * metrics
+    if another:
+        both = fill(layout, trials + trials_of(another), Scorer(1), None)
+        assert {cell.expected for cell in both.cells.values()} == {1}
 
 
 @pytest.mark.parametrize("name", layout_names())
