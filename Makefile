@@ -29,8 +29,8 @@ tables: .venv/.dev ## Print the tables of all grids that have results
 		$(BIN)/hlm table $${folder##*/} $(OUT) --output $(OUT)/tables || exit $$?; \
 	done
 
-test: .venv/.dev ## Run the fast tests
-	$(BIN)/python -m pytest
+test: .venv/.dev ## Run the fast tests, a process per core
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 test-slow: .venv/.dev ## Run the slow tests alone
 	$(BIN)/python -m pytest -m slow
