@@ -26,7 +26,7 @@ def raw_strings(values: list[bytes | None], kind: pa.DataType) -> pa.Array:
         (pa.large_string(), pa.list_, pa.uint32()),
         (pa.string(), pa.large_list, pa.uint8()),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_widths(dataset, string, list_of, integer):
     table = pa.table(
