@@ -99,8 +99,9 @@ class HierarchyCLI(LightningCLI):
         config = self.config[self.subcommand]
         root = writable(Path(config.trainer.default_root_dir))
         best_by = getattr(resolve_name(config.model.class_path), "best_by", None)
-        if best_by and config.best_checkpoint.monitor == MONITOR:
-            config.best_checkpoint.monitor, config.best_checkpoint.mode = best_by
+        best = best_by(config.model.init_args) if best_by else None
+        if best and config.best_checkpoint.monitor == MONITOR:
+            config.best_checkpoint.monitor, config.best_checkpoint.mode = best
         trained = "cascade" in config.model.init_args  # its weights are in the cascade folder
         if trained and (self.subcommand == "fit" or config.get("ckpt_path")):
             raise UserError("a Cascade is trained by `hlm fit-cascade`, and needs no --ckpt_path")

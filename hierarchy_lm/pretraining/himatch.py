@@ -1,6 +1,7 @@
 """HiMatch: texts and labels in one space (Chen et al., 2021), as SST runs it and as published."""
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -56,15 +57,10 @@ class HiMatchPretrainer(HierarchyPretrainer):
         decode: Which nodes count as predicted, in evaluation and prediction.
         optimizer: AdamW and its schedule.
 
-    Attributes:
-        best_by: The best checkpoint's metric and mode: alignment alone has no F1 worth the name.
-
     Raises:
         UserError: If the tree is too large for the official form.
         ValueError: If ``cls_weight`` is negative or ``refresh_every`` not positive.
     """
-
-    best_by: ClassVar[tuple[str, str]] = ("val/loss", "min")
 
     def __init__(
         self,
@@ -120,6 +116,11 @@ class HiMatchPretrainer(HierarchyPretrainer):
             if self.cls_weight > 0:
                 self.head = nn.Linear(size, len(parents))
         self.text_map = _map(size, width)
+
+    @classmethod
+    def best_by(cls, options: Mapping[str, Any]) -> tuple[str, str] | None:
+        """The best checkpoint's metric and mode: alignment alone has no F1 worth the name."""
+        return None if options["cls_weight"] > 0 else ("val/loss", "min")
 
     def setup(self, stage: str) -> None:
         """Check the data; the official form's edges start as HiAGM's do."""

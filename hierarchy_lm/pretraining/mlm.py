@@ -1,6 +1,7 @@
 """Masked language modelling: the stage before all hierarchy pre-training (SST, Section V-C)."""
 
-from typing import ClassVar, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -71,14 +72,9 @@ class MLMPretrainer(EncoderTraining):
         masking: Which tokens are chosen, and what stands in their place.
         optimizer: AdamW and its schedule.
 
-    Attributes:
-        best_by: The best checkpoint's metric and mode: there are no labels to count F1 of.
-
     Raises:
         UserError: If the backbone has no states of single tokens, or the tokenizer no [MASK].
     """
-
-    best_by: ClassVar[tuple[str, str]] = ("val/loss", "min")
 
     def __init__(
         self,
@@ -94,6 +90,11 @@ class MLMPretrainer(EncoderTraining):
         rows, width = self.backbone.word_embeddings.shape
         self.head = MLMHead(self.backbone.hidden_size, width, rows)
         self.accuracy = MeanMetric()
+
+    @classmethod
+    def best_by(cls, options: Mapping[str, Any]) -> tuple[str, str]:
+        """The best checkpoint's metric and mode: there are no labels to count F1 of."""
+        return "val/loss", "min"
 
     def setup(self, stage: str) -> None:
         """Check that the model fits the data's texts.

@@ -100,19 +100,24 @@ def check_encoder(model_class, run, folder, catalogue) -> None:
         assert checkpoint["state_dict"]["features.cls"].abs().min(dim=1).values.max() > 0
 
 
-def test_himatch_keeps_the_checkpoint_of_the_lowest_loss(hlm, catalogue, tmp_path):
+@pytest.mark.parametrize(
+    ("options", "score", "best"), [([], "val/loss", min), (BCE, "val/micro_f1", max)]
+)
+def test_himatch_keeps_the_best_by_f1_only_if_it_learns_nodes(
+    hlm, catalogue, tmp_path, options, score, best
+):
     status, _, err = hlm(
         *("fit", "--config", EXPERIMENTS / "baselines" / "himatch.yaml", *TINY),
         *(f"--data.dataset={catalogue}", f"--trainer.default_root_dir={tmp_path}"),
-        *("--trainer.max_epochs=3", "--trainer.limit_train_batches=4"),
+        *("--trainer.max_epochs=3", "--trainer.limit_train_batches=4", *options),
     )
     assert status == 0, err
     run = tmp_path / "version_0"
     with (run / "metrics.csv").open() as file:
-        losses = [float(row["val/loss"]) for row in csv.DictReader(file) if row["val/loss"]]
-    assert len(losses) == 3
+        scores = [float(row[score]) for row in csv.DictReader(file) if row[score]]
+    assert len(scores) == 3
     record = json.loads((run / "run.json").read_text())
-    assert record["metrics"]["best/val/loss"] == pytest.approx(min(losses))
+    assert record["metrics"][f"best/{score}"] == pytest.approx(best(scores))
 
 
 def test_a_form_that_cannot_be_is_one_line(hlm, catalogue, tmp_path):
