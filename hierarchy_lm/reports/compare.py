@@ -1,6 +1,7 @@
 """A table of downstream scores: tasks against what their encoders were pre-trained with."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from hierarchy_lm.errors import UserError
 from hierarchy_lm.reports.files import write_file
 from hierarchy_lm.run_files import CONFIG
 
+NO_NAME = re.compile(r"version_\d+|checkpoints|encoder|.*\.ckpt")
+"""Last parts of a path to an encoder that say nothing of it."""
 METRICS = {
     "test/micro_f1": "micro F1",
     "test/macro_f1": "macro F1 (all labels)",
@@ -24,7 +27,14 @@ METRICS = {
 
 @dataclass(frozen=True)
 class Result:
-    """Test scores of one fine-tuning run."""
+    """Test scores of one fine-tuning run.
+
+    Attributes:
+        task: What it was fine-tuned on.
+        encoder: Name of the encoder, or the path that its weights came from.
+        seed: ``seed_everything``.
+        metrics: By name.
+    """
 
     task: str
     encoder: str
@@ -58,9 +68,10 @@ def compare(runs: list[str], output: str | None = None) -> None:
     results = [result for run in runs for result in find_results(Path(run))]
     encoders = list(dict.fromkeys(result.encoder for result in results))
     rows = table_rows(results, encoders)
-    Console().print(_rich_table(rows, encoders))
+    names = short_names(encoders)
+    Console().print(_rich_table(rows, names))
     if output:
-        write_file(Path(output), _markdown(rows, encoders))
+        write_file(Path(output), _markdown(rows, names))
 
 
 def find_results(folder: Path) -> list[Result]:
@@ -87,15 +98,34 @@ def _read(file: Path) -> Result:
 
 
 def _encoder(model: dict[str, Any]) -> str:
-    """Name of the encoder, or of the class of a model without one."""
+    """Name or path of the encoder, or the class of a model without one."""
     backbone = model["init_args"].get("backbone")
     if backbone is None:
         return str(model["class_path"]).rpartition(".")[2]
+    if backbone.get("init_from"):
+        return str(backbone["init_from"])
     if backbone["pretrained"] in ("auto", "hub"):
         return str(backbone["name"])
     if backbone["pretrained"] == "none":
         return f"{backbone['name']} from scratch"
-    return Path(backbone["pretrained"]).name
+    return str(backbone["pretrained"])
+
+
+def short_names(encoders: Sequence[str]) -> list[str]:
+    """Each path by as few of its last parts as name it and tell it from the others."""
+    return [_short_name(own, [other for other in encoders if other != own]) for own in encoders]
+
+
+def _short_name(own: str, others: Sequence[str]) -> str:
+    parts = Path(own).parts
+    taken = [Path(other).parts for other in others]
+    for start in range(len(parts) - 1, 0, -1):
+        short = parts[start:]
+        if not NO_NAME.fullmatch(short[0]) and all(
+            short != one[start - len(parts) :] for one in taken
+        ):
+            return "/".join(short)
+    return own
 
 
 def table_rows(results: Sequence[Result], encoders: Sequence[str]) -> list[Row]:
