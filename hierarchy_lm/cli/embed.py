@@ -10,7 +10,7 @@ HELP = """usage: hlm embed --config FILE --output FOLDER [options of `hlm predic
 Write the embeddings of a dataset, or of a split of it, to Parquet (docs/embeddings.md).
 
   --model.backbone.init_from RUN      encoder of a run folder, a checkpoint or an exported folder
-  --model.backbone.name NAME          published encoder
+  --model.backbone.name NAME          with --model.backbone.pretrained hub: published encoder
   --model.pooling {cls,mean}          [CLS], or the mean over the tokens
   --model.dtype {float32,float16}     type of the stored numbers
   --data.dataset FOLDER               dataset, or sample
