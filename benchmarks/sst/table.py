@@ -16,6 +16,7 @@ from benchmarks.runs import over_seeds
 from benchmarks.sst.grid import BASELINES, METHODS, TASKS, Run, slug
 from hierarchy_lm.dataset import read_json, read_task
 from hierarchy_lm.metrics.bootstrap import paired_bootstrap
+from hierarchy_lm.reports.texts import p_text
 
 RESAMPLES = 1000
 SCORES = ("micro", "macro")
@@ -106,7 +107,7 @@ def _cells(
     for i, score in enumerate(SCORES):
         before, after = (mean(one[i] for one in scores) for scores in (theirs, ours))
         relative = 100 * (after - before) / before
-        cells[i] += f", {relative:+.1f} %, p {tests[score].p_value:.2f}"
+        cells[i] += f", {relative:+.1f} %, p {p_text(tests[score].p_value, RESAMPLES)}"
     return cells
 
 

@@ -1,7 +1,6 @@
 """A table of downstream scores: tasks against what their encoders were pre-trained with."""
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,10 @@ from rich.table import Table
 
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.reports.files import write_file
+from hierarchy_lm.reports.texts import short_ends
 from hierarchy_lm.run_files import CONFIG
 
-NO_NAME = re.compile(r"version_\d+|checkpoints|encoder|.*\.ckpt")
+NO_NAME = r"version_\d+|checkpoints|encoder|.*\.ckpt"
 """Last parts of a path to an encoder that say nothing of it."""
 METRICS = {
     "test/micro_f1": "micro F1",
@@ -68,7 +68,7 @@ def compare(runs: list[str], output: str | None = None) -> None:
     results = [result for run in runs for result in find_results(Path(run))]
     encoders = list(dict.fromkeys(result.encoder for result in results))
     rows = table_rows(results, encoders)
-    names = short_names(encoders)
+    names = short_ends(encoders, "/", NO_NAME)
     Console().print(_rich_table(rows, names))
     if output:
         write_file(Path(output), _markdown(rows, names))
@@ -103,29 +103,12 @@ def _encoder(model: dict[str, Any]) -> str:
     if backbone is None:
         return str(model["class_path"]).rpartition(".")[2]
     if backbone.get("init_from"):
-        return str(backbone["init_from"])
+        return Path(backbone["init_from"]).as_posix()
     if backbone["pretrained"] in ("auto", "hub"):
         return str(backbone["name"])
     if backbone["pretrained"] == "none":
         return f"{backbone['name']} from scratch"
-    return str(backbone["pretrained"])
-
-
-def short_names(encoders: Sequence[str]) -> list[str]:
-    """Each path by as few of its last parts as name it and tell it from the others."""
-    return [_short_name(own, [other for other in encoders if other != own]) for own in encoders]
-
-
-def _short_name(own: str, others: Sequence[str]) -> str:
-    parts = Path(own).parts
-    taken = [Path(other).parts for other in others]
-    for start in range(len(parts) - 1, 0, -1):
-        short = parts[start:]
-        if not NO_NAME.fullmatch(short[0]) and all(
-            short != one[start - len(parts) :] for one in taken
-        ):
-            return "/".join(short)
-    return own
+    return Path(backbone["pretrained"]).as_posix()
 
 
 def table_rows(results: Sequence[Result], encoders: Sequence[str]) -> list[Row]:

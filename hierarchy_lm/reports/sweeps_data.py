@@ -11,6 +11,7 @@ from hierarchy_lm.dataset import read_json
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.reports.configs import as_text
 from hierarchy_lm.reports.runs_data import Run, read_run
+from hierarchy_lm.reports.texts import short_ends
 from hierarchy_lm.sweeps.cells import Cell as Planned
 from hierarchy_lm.sweeps.folder import (
     CELL,
@@ -124,7 +125,7 @@ def read_sweep(folder: Path) -> Sweep:
         title = read_json(folder / SWEEP, "run the sweep again")["name"]
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{folder / SWEEP}: damaged ({error!r}); run the sweep again") from error
-    names = short_names(list(swept))
+    names = dict(zip(swept, short_ends(list(swept), "."), strict=True))
     shown = {name: short_values(values) for name, values in swept.items()}
     cells = [_cell(folder, cell, names, shown) for cell in planned]
     parameters = {names[name]: list(dict.fromkeys(shown[name].values())) for name in swept}
@@ -150,19 +151,6 @@ def _cell(
         str(own.get("error") or "") if run is None else "",
         None if run is None else read_run(run, f"{group}, seed {cell.seed}", group),
     )
-
-
-def short_names(parameters: Sequence[str]) -> dict[str, str]:
-    """The last parts of dotted names, as many as tell them apart."""
-    found = {}
-    for name in parameters:
-        parts = name.split(".")
-        ends = (".".join(parts[-size:]) for size in range(1, len(parts) + 1))
-        others = [other for other in parameters if other != name]
-        found[name] = next(
-            (end for end in ends if not any(f".{o}".endswith(f".{end}") for o in others)), name
-        )
-    return found
 
 
 def short_values(values: Sequence[str]) -> dict[str, str]:

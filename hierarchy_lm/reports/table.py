@@ -46,7 +46,7 @@ def table(
     if resamples < 1:
         raise UserError(f"--resamples {resamples}: must be at least 1")
     layout = read_layout(name)
-    trials = find_trials(name, runs, layout.sweeps(name) if layout else ())
+    trials = find_trials(name, runs, layout.sweeps if layout else ())
     if layout is None:
         layout = _generic(name, trials, metric)
     elif metric:

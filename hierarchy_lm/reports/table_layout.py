@@ -93,10 +93,10 @@ class Layout:
         named = {name for part in parts if isinstance(part, Part) for name, _ in part.where}
         return named | {part for part in parts if isinstance(part, str)}
 
-    def sweeps(self, name: str) -> set[str]:
-        """Names of the sweeps that its rows are of, the table's own ``name`` among them."""
-        rows = [row for row in self.rows if isinstance(row, Part)]
-        return {name} | {row.sweep for row in rows if row.sweep}
+    @property
+    def sweeps(self) -> set[str]:
+        """Names of the sweeps whose runs its rows hold."""
+        return {row.sweep for row in self.rows if isinstance(row, Part) and row.sweep}
 
     def figure(self, row: Part, column: Part) -> str | None:
         """What the paper's table says there."""

@@ -128,7 +128,7 @@ def find_trials(name: str, folders: Iterable[str], others: Collection[str] = ())
     Args:
         name: The sweep's name.
         folders: Where to look.
-        others: Names of further sweeps whose trials count where they lie there too.
+        others: Names of sweeps whose trials count where they lie there too.
 
     Raises:
         UserError: If a folder is missing or unreadable, or holds nothing of that kind.
@@ -138,8 +138,8 @@ def find_trials(name: str, folders: Iterable[str], others: Collection[str] = ())
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder; give sweep folders or run folders")
         sweeps = {file: _name(file) for file in sorted(folder.rglob("sweep.json"))}
-        counted = {file: of for file, of in sweeps.items() if of == name or of in others}
-        own = [trial for file in counted for trial in _sweep(file)]
+        counted = {name, *others}
+        own = [trial for file in sweeps if sweeps[file] in counted for trial in _sweep(file)]
         if sweeps and not own:
             names = ", ".join(sorted(set(sweeps.values())))
             raise UserError(f"{folder}: no sweep '{name}' there, but {names}")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from hierarchy_lm.reports.table_cells import Cell
 from hierarchy_lm.reports.table_grid import Grid
 from hierarchy_lm.reports.table_layout import Part
+from hierarchy_lm.reports.texts import p_text
 
 NONE = "-"
 MILLION = 1e6
@@ -111,11 +112,9 @@ def interval(cell: Cell) -> str:
 
 
 def p_value(cell: Cell, resamples: int) -> str:
-    """The share to three digits; none of the resamples says no more than that it is below 2 / R."""
+    """P of the difference."""
     test = cell.change and cell.change.test
-    if not test:
-        return NONE
-    return f"{test.p_value:.3f}" if test.p_value else f"< {2 / resamples:.3g}"
+    return p_text(test.p_value, resamples) if test else NONE
 
 
 def relative(cell: Cell) -> str:

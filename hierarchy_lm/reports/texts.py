@@ -1,6 +1,7 @@
 """Numbers and names as the reports write them."""
 
 import math
+import re
 from collections.abc import Sequence
 
 MISSING = "–"
@@ -71,3 +72,27 @@ def listed(names: Sequence[str], most: int) -> str:
     """The first names, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f"{', '.join(names[:most])}{more}"
+
+
+def short_ends(names: Sequence[str], separator: str, silent: str = "") -> list[str]:
+    """Each of some distinct names by as few of its last parts as tell it from the others.
+
+    Args:
+        names: The names.
+        separator: What stands between the parts of a name.
+        silent: Pattern of parts that say too little to stand first.
+    """
+    found = []
+    for name in names:
+        parts = name.split(separator)
+        starts = [n for n, part in enumerate(parts) if part and not re.fullmatch(silent, part)]
+        ends = [separator.join(parts[n:]) for n in reversed(starts)]
+        others = [f"{separator}{other}" for other in names if other != name]
+        alone = (end for end in ends if not any(o.endswith(separator + end) for o in others))
+        found.append(next(alone, name))
+    return found
+
+
+def p_text(p: float, resamples: int) -> str:
+    """The share to three digits; none of the resamples says no more than that it is below 2 / R."""
+    return f"{p:.3f}" if p else f"< {2 / resamples:.3g}"

@@ -10,11 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from hierarchy_lm.classification.calibration import (
-    Promise,
-    choose,
-    read_answers,
-)
+from hierarchy_lm.classification.calibration import Promise, choose, read_answers
 from hierarchy_lm.cli.evaluate import evaluate_cascade
 
 from ..conftest import ROOT, shop_tree

@@ -4,7 +4,8 @@ import pytest
 import yaml
 
 from hierarchy_lm.cli import main
-from hierarchy_lm.reports.compare import find_results, short_names, table_rows
+from hierarchy_lm.reports.compare import NO_NAME, find_results, table_rows
+from hierarchy_lm.reports.texts import short_ends
 
 
 def write_run(folder, task, backbone, seed, micro, macro):
@@ -74,7 +75,7 @@ def test_encoders_of_other_runs_are_told_apart(tmp_path):
     ],
 )
 def test_a_path_is_named_by_as_few_parts_as_tell_it_apart(encoders, names):
-    assert short_names(encoders) == names
+    assert short_ends(encoders, "/", NO_NAME) == names
 
 
 def test_folder_without_a_tested_run(tmp_path, capsys):
