@@ -25,7 +25,6 @@ def main() -> None:
         print(f"sst: {number}/{len(runs)} {run.folder} {seconds:.0f} s", flush=True)
         if "VIII" in METHODS[run.method].tables:
             predict_nodes(run.method, options)
-        write_results(runs, options.output, options.data)
     write_results(runs, options.output, options.data)
 
 
