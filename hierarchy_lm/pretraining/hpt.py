@@ -20,7 +20,7 @@ from hierarchy_lm.optimizers import OptimizerOptions
 from hierarchy_lm.pretraining.base import HierarchyPretrainer
 from hierarchy_lm.pretraining.draws import random_bits
 from hierarchy_lm.pretraining.masking import MaskingOptions, TokenMasking
-from hierarchy_lm.pretraining.mlm import Guesses, global_mean, guess_words
+from hierarchy_lm.pretraining.mlm import Guesses, global_mean, guess_words, guesses_of
 from hierarchy_lm.pretraining.mlm_heads import create_mlm_head
 from hierarchy_lm.pretraining.paths import PathMode
 from hierarchy_lm.training import check_room, check_token_states
@@ -28,6 +28,7 @@ from hierarchy_lm.vocabulary import load_vocabulary
 
 Edges = Literal["bidirectional", "official"]
 LevelLoss = Literal["per_level", "global"]
+JointMLM = Literal["none", "words", "all"]
 
 
 class HPTPretrainer(HierarchyPretrainer):
@@ -48,7 +49,8 @@ class HPTPretrainer(HierarchyPretrainer):
             anew in each (SST: 500); 0 takes all, which costs no more. Evaluation takes all.
         loss: Sum of the levels' losses (``per_level``), or one in which all nodes compete
             (``global``, the official code).
-        joint_mlm: Mask words of the text too, and predict them.
+        joint_mlm: Mask words of the text too, and predict them among the ``words``, or among
+            ``all`` that the official code has in one table with them: nodes, level prompts, [PRED].
         masking: Which.
         init_specials: Let [CLS] and [SEP] count in the mean of a name's tokens from which its
             node's vector starts (official).
@@ -75,7 +77,7 @@ class HPTPretrainer(HierarchyPretrainer):
         edges: Edges = "bidirectional",
         sample_per_level: int = 0,
         loss: LevelLoss = "per_level",
-        joint_mlm: bool = False,
+        joint_mlm: JointMLM = "none",
         masking: MaskingOptions = MaskingOptions(),
         init_specials: bool = False,
         label_length: float = 1.0,
@@ -91,12 +93,12 @@ class HPTPretrainer(HierarchyPretrainer):
         check_token_states(self.backbone, "HPT", backbone.name)
         vocabulary = load_vocabulary(tokenizer)
         masks = TokenMasking(vocabulary, masking)  # refuses a tokenizer without [MASK]
-        self.masking = masks if joint_mlm else None
+        self.masking = masks if joint_mlm != "none" else None
         self.edges, self.sample_per_level = edges, sample_per_level
         self.loss_offsets = self.offsets if loss == "per_level" else [0, self.offsets[-1]]
         self.keep_text_sep = keep_text_sep
         self.mlm_head = create_mlm_head(self.backbone, backbone)
-        self.mlm_head.bias.requires_grad_(joint_mlm)  # unused, it would stop DDP
+        self.mlm_head.bias.requires_grad_(joint_mlm != "none")  # unused, it would stop DDP
         words = self.backbone.word_embeddings.detach()
         names = tokenize_names(self.hierarchy, vocabulary, specials=init_specials)
         self.labels = LabelVocabulary(names.embedded(words, "mean"), label_length)
@@ -105,6 +107,9 @@ class HPTPretrainer(HierarchyPretrainer):
         depth = self.hierarchy.depth
         self.graph = PromptGraph(depth, words.shape[1])
         self.pred = nn.Parameter(words[masks.mask_id].clone())
+        count = self.hierarchy.num_nodes + depth + 1
+        # The biases that the official code appends to those of the words.
+        self.extension = nn.Parameter(torch.zeros(count)) if joint_mlm == "all" else None
         sep = torch.tensor([vocabulary.special.sep])
         self.register_buffer("sep", sep, persistent=False)
         self.register_buffer("read", 1 + 2 * torch.arange(depth), persistent=False)
@@ -173,7 +178,8 @@ class HPTPretrainer(HierarchyPretrainer):
 
     def _score(self, appended: AppendedTokens, states: Tensor) -> Tensor:
         transformed = self.mlm_head.transform(appended.states_at(states, self.read))
-        return self.labels.score_levels(transformed, self.hierarchy.level_sizes)
+        scores = self.labels.score_levels(transformed, self.hierarchy.level_sizes)
+        return scores if self.extension is None else scores + self.extension[: scores.shape[1]]
 
     def path_loss(self, logits: Tensor, targets: SparseTargets) -> Tensor:
         """Zero-bounded multi-label cross entropy."""
@@ -194,9 +200,14 @@ class HPTPretrainer(HierarchyPretrainer):
         return loss * batch.loss_scale + global_mean(guesses, batch, self)
 
     def _guess(self, tokens: TokenBatch, states: Tensor, chosen: Tensor) -> Guesses:
-        wanted = tokens.input_ids[chosen]
-        words = states[:, : chosen.shape[1]][chosen]
-        return guess_words(self.mlm_head, words, self.backbone.word_embeddings, wanted)
+        wanted, table = tokens.input_ids[chosen], self.backbone.word_embeddings
+        masked = states[:, : chosen.shape[1]][chosen]
+        if self.extension is None:
+            return guess_words(self.mlm_head, masked, table, wanted)
+        transformed = self.mlm_head.transform(masked)
+        others = torch.cat([self.labels.weight, self.graph.levels, self.pred[None]])
+        parts = (table, self.mlm_head.bias), (others, self.extension)
+        return guesses_of(torch.cat([F.linear(transformed, *part) for part in parts], 1), wanted)
 
     def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
         """Add what stands behind a text at inference, for fine-tuning with node inputs."""

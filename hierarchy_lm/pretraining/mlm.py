@@ -44,7 +44,12 @@ def guess_words(head: MLMHead, states: Tensor, embeddings: Tensor, wanted: Tenso
         - embeddings: ``(V, E)``
         - wanted: ``(M,)`` ids
     """
-    logits = at_least_float32(head(states, embeddings))
+    return guesses_of(head(states, embeddings), wanted)
+
+
+def guesses_of(logits: Tensor, wanted: Tensor) -> Guesses:
+    """Count M predictions, given their logits ``(M, V)`` and the ids that were there ``(M,)``."""
+    logits = at_least_float32(logits)
     loss = F.cross_entropy(logits, wanted, reduction="sum")
     return Guesses(loss, (logits.argmax(dim=1) == wanted).sum(), len(wanted))
 

@@ -16,7 +16,7 @@ from .test_ddp import fit_on_ranks, same_gradients
 EXPERIMENT = EXPERIMENTS / "baselines" / "hpt.yaml"
 SMALL = [*TINY, "--trainer.limit_train_batches=3"]
 OFFICIAL = [
-    *("--model.edges=official", "--model.loss=global", "--model.joint_mlm=true"),
+    *("--model.edges=official", "--model.loss=global", "--model.joint_mlm=all"),
     *("--model.init_specials=true", "--model.keep_text_sep=true"),
 ]
 
@@ -52,7 +52,7 @@ def test_it_trains_in_half_precision_predicts_and_exports_the_plain_encoder(
 
 
 def test_a_resumed_run_ends_where_one_ends_that_never_stopped(hlm, catalogue, tmp_path):
-    drawn = ["--model.sample_per_level=3", "--model.joint_mlm=true"]
+    drawn = ["--model.sample_per_level=3", "--model.joint_mlm=words"]
 
     def fit_drawn(root, *args):
         return fit(hlm, catalogue, root, *drawn, *args)
@@ -94,7 +94,7 @@ def test_texts_without_room_for_the_prompts_are_one_line(hlm, catalogue, tmp_pat
 @pytest.mark.slow
 def test_two_ranks_learn_what_one_does(catalogue, tmp_path, tmp_path_factory):
     config = yaml.safe_load(EXPERIMENT.read_text())
-    config["model"]["init_args"] |= {"joint_mlm": True, "sample_per_level": 3}
+    config["model"]["init_args"] |= {"joint_mlm": "words", "sample_per_level": 3}
     (tmp_path / "joint.yaml").write_text(yaml.safe_dump(config))
     for experiment in ("baselines/hpt", str(tmp_path / "joint")):
         folders = fit_on_ranks(experiment, catalogue, tmp_path_factory)

@@ -221,7 +221,8 @@ def test_prompts_are_made_once_per_evaluation_and_anew_in_the_next(make, batch):
         {},
         {"edges": "official"},
         {"sample_per_level": 1, "loss": "global"},
-        {"joint_mlm": True, "masking": MaskingOptions(share=0.5)},
+        {"joint_mlm": "words", "masking": MaskingOptions(share=0.5)},
+        {"joint_mlm": "all", "masking": MaskingOptions(share=0.5)},
     ],
 )
 def test_every_parameter_is_trained(make, batch, options):
@@ -242,24 +243,37 @@ def fake_trainer() -> Any:
 
 
 @pytest.mark.filterwarnings("ignore:You are trying to `self.log:UserWarning")
-def test_masked_words_add_the_mean_of_their_cross_entropy(make, batch):
-    model = make(joint_mlm=True, masking=MaskingOptions(share=0.5))
+@pytest.mark.parametrize("candidates", ["words", "all"])
+def test_masked_words_add_the_mean_of_their_cross_entropy(make, batch, candidates):
+    model = make(joint_mlm=candidates, masking=MaskingOptions(share=0.5))
     model._trainer = fake_trainer()
     found = model.training_step(batch, 0)
     masked = model.masking(batch.tokens, batch.rows, model.run_seed, 0)
     hidden = batch._replace(tokens=masked.tokens)
-    terms = []
-    appended = append_tokens(
-        masked.tokens, model.backbone.word_embeddings, model.tail(), keep_sep=False
-    )
+    table, bias = model.backbone.word_embeddings, model.mlm_head.bias
+    appended = append_tokens(masked.tokens, table, model.tail(), keep_sep=False)
     states = model.backbone.encode(appended.tokens)
+    if candidates == "all":  # one table, as in the official code: words, nodes, levels, [PRED]
+        table = torch.cat([table, model.labels.weight, model.graph.levels, model.pred[None]])
+        bias = torch.cat([bias, model.extension])
+    terms = []
     for document, place in masked.chosen.nonzero().tolist():
         state = model.mlm_head.norm(F.gelu(model.mlm_head.dense(states[document, place])))
-        scores = model.backbone.word_embeddings @ state + model.mlm_head.bias
+        scores = table @ state + bias
         terms.append(-scores.log_softmax(0)[batch.tokens.input_ids[document, place]])
     expected = model.path_loss(model(hidden), TARGETS) + torch.stack(terms).mean()
     torch.testing.assert_close(found, expected)
     assert not torch.allclose(found, model.path_loss(model(batch), TARGETS))
+
+
+def test_a_node_in_one_table_with_the_words_has_that_tables_bias_too(make, batch):
+    model = make(joint_mlm="all")
+    logits = model(batch)
+    extension = model.extension.detach().clone()
+    assert extension.abs().min() > 0
+    with torch.no_grad():
+        model.extension.zero_()
+    torch.testing.assert_close(logits - model(batch), extension[:9].expand(3, 9))
 
 
 def test_level_tokens_of_a_checkpoint_are_what_stands_behind_a_text(make, batch):
