@@ -1,5 +1,6 @@
 """HPT on a small tree: what stands behind a text, what is read there, what the options change."""
 
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,39 +14,20 @@ from hierarchy_lm.backbones import BackboneOptions
 from hierarchy_lm.backbones.appended import append_tokens
 from hierarchy_lm.batches import ProductBatch, SparseTargets, TokenBatch
 from hierarchy_lm.errors import UserError
-from hierarchy_lm.hierarchy import Hierarchy
 from hierarchy_lm.pretraining.hpt import HPTPretrainer
-from hierarchy_lm.pretraining.masking import MaskingOptions
 
 from .conftest import CLS, MASK, SEP, MakeDocuments
-
-TREE = Hierarchy.from_paths(
-    [("w0", "w1p3", "w3"), ("w0", "w1p3", "w4"), ("w0", "w5"), ("w6", "w7", "w8"), ("w9",)]
-)
-SIZES = [3, 3, 3]
-CLOSED = [(0, 0), (0, 1), (0, 3), (0, 6), (1, 0), (1, 4), (2, 2)]
-TARGETS = SparseTargets(*torch.tensor(CLOSED).T.contiguous())
+from .hpt_model import CLOSED, SIZES, TARGETS, TREE, make_batch, make_hpt
 
 
 @pytest.fixture
 def make(tree_file: str, wordpiece_folder: Path):
-    def build(**options: Any) -> HPTPretrainer:
-        torch.manual_seed(0)
-        model = HPTPretrainer(tree_file, str(wordpiece_folder), BackboneOptions("tiny"), **options)
-        with torch.no_grad():  # else equal positions and zero biases would hide mistakes
-            for parameter in model.parameters():
-                parameter.add_(0.05 * torch.randn_like(parameter))
-        return model.eval()
-
-    return build
+    return partial(make_hpt, tree_file, wordpiece_folder)
 
 
 @pytest.fixture
 def batch(make_documents: MakeDocuments) -> ProductBatch:
-    """Three documents of different lengths."""
-    made = make_documents([97, 0, 582], longest=20)
-    assert len(set(made.tokens.attention_mask.sum(1).tolist())) == 3
-    return made._replace(targets=TARGETS)
+    return make_batch(make_documents)
 
 
 def alone(batch: ProductBatch, document: int) -> ProductBatch:
@@ -212,68 +194,6 @@ def test_prompts_are_made_once_per_evaluation_and_anew_in_the_next(make, batch):
     model(batch).sum().backward()  # never through what was kept
     model(batch).sum().backward()
     assert len(calls) == 4
-
-
-@pytest.mark.filterwarnings("ignore:You are trying to `self.log:UserWarning")
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"edges": "official"},
-        {"sample_per_level": 1, "loss": "global"},
-        {"joint_mlm": "words", "masking": MaskingOptions(share=0.5)},
-        {"joint_mlm": "all", "masking": MaskingOptions(share=0.5)},
-    ],
-)
-def test_every_parameter_is_trained(make, batch, options):
-    """DDP stops at one without gradient."""
-    model = make(**options).train()
-    model._trainer = fake_trainer()
-    loss = model.training_step(batch, 0)
-    assert loss.isfinite()
-    loss.backward()
-    unused = [n for n, p in model.named_parameters() if p.grad is None and p.requires_grad]
-    assert unused == []
-
-
-def fake_trainer() -> Any:
-    """What a step asks of the trainer, as on one rank."""
-    strategy = SimpleNamespace(reduce=lambda value, reduce_op: value)
-    return SimpleNamespace(strategy=strategy, barebones=True, current_epoch=0)
-
-
-@pytest.mark.filterwarnings("ignore:You are trying to `self.log:UserWarning")
-@pytest.mark.parametrize("candidates", ["words", "all"])
-def test_masked_words_add_the_mean_of_their_cross_entropy(make, batch, candidates):
-    model = make(joint_mlm=candidates, masking=MaskingOptions(share=0.5))
-    model._trainer = fake_trainer()
-    found = model.training_step(batch, 0)
-    masked = model.masking(batch.tokens, batch.rows, model.run_seed, 0)
-    hidden = batch._replace(tokens=masked.tokens)
-    table, bias = model.backbone.word_embeddings, model.mlm_head.bias
-    appended = append_tokens(masked.tokens, table, model.tail(), keep_sep=False)
-    states = model.backbone.encode(appended.tokens)
-    if candidates == "all":  # one table, as in the official code: words, nodes, levels, [PRED]
-        table = torch.cat([table, model.labels.weight, model.graph.levels, model.pred[None]])
-        bias = torch.cat([bias, model.extension])
-    terms = []
-    for document, place in masked.chosen.nonzero().tolist():
-        state = model.mlm_head.norm(F.gelu(model.mlm_head.dense(states[document, place])))
-        scores = table @ state + bias
-        terms.append(-scores.log_softmax(0)[batch.tokens.input_ids[document, place]])
-    expected = model.path_loss(model(hidden), TARGETS) + torch.stack(terms).mean()
-    torch.testing.assert_close(found, expected)
-    assert not torch.allclose(found, model.path_loss(model(batch), TARGETS))
-
-
-def test_a_node_in_one_table_with_the_words_has_that_tables_bias_too(make, batch):
-    model = make(joint_mlm="all")
-    logits = model(batch)
-    extension = model.extension.detach().clone()
-    assert extension.abs().min() > 0
-    with torch.no_grad():
-        model.extension.zero_()
-    torch.testing.assert_close(logits - model(batch), extension[:9].expand(3, 9))
 
 
 def test_level_tokens_of_a_checkpoint_are_what_stands_behind_a_text(make, batch):
