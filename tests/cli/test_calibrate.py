@@ -14,20 +14,11 @@ from hierarchy_lm.classification.calibration import Promise, choose, read_answer
 from hierarchy_lm.cli.evaluate import evaluate_cascade
 
 from ..conftest import ROOT, shop_tree
+from .cascade_runs import assert_refused
 
 
 def stored(cascade):
     return json.loads((cascade / "calibration.json").read_text())
-
-
-def assert_refused(result, *words):
-    status, _, err = result
-    assert status == 2, err
-    message = err.strip().splitlines()[-1]
-    assert message.startswith("hlm: ")
-    assert "Traceback" not in err
-    for word in words:
-        assert word in message, message
 
 
 @pytest.fixture

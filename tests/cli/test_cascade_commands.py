@@ -1,21 +1,21 @@
-"""`hlm test` and `hlm predict` of a cascade: the rows, the columns, the scores, what is refused."""
+"""`hlm test` and `hlm predict` of a cascade: the rows, the columns, the scores."""
 
 import json
 import shutil
+from functools import partial
 from statistics import median
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 from pyarrow import csv
 from sklearn.metrics import f1_score
 
 from hierarchy_lm.hierarchy import Hierarchy
 
-from ..conftest import ROOT, shop_tree, write_shop
+from ..conftest import shop_tree
+from .cascade_runs import assert_refused, run_cascade
 
-CONFIG = ROOT / "experiments" / "cascade.yaml"
 COLUMNS = {
     "item_id": pa.string(),
     "department": pa.string(),
@@ -32,14 +32,7 @@ COLUMNS = {
 
 @pytest.fixture
 def run(hlm, shop, cascade, tmp_path):
-    def call(command, *options, dataset=shop):
-        return hlm(
-            *(command, "--config", CONFIG, f"--model.cascade={cascade}"),
-            *(f"--data.dataset={dataset}", f"--trainer.default_root_dir={tmp_path / 'runs'}"),
-            *("--trainer.enable_progress_bar=false", *options),
-        )
-
-    return call
+    return partial(run_cascade, hlm, cascade, tmp_path / "runs", dataset=shop)
 
 
 @pytest.fixture
@@ -71,16 +64,6 @@ def item_ids(dataset, split):
 def calibration(folder, **values):
     record = {"department_temperature": 1.0, "leaf_temperature": 1.0, **values}
     (folder / "calibration.json").write_text(json.dumps(record))
-
-
-def assert_refused(result, *words):
-    status, _, err = result
-    assert status == 2, err
-    message = err.strip().splitlines()[-1]
-    assert message.startswith("hlm: ")
-    assert "Traceback" not in err
-    for word in words:
-        assert word in message, message
 
 
 @pytest.mark.parametrize("split", ["test", "train"])
@@ -248,71 +231,9 @@ def test_each_evaluation_replaces_the_one_before(scores, cascade):
     ]
 
 
-# What is refused.
-
-
-def test_dataset_of_another_tree(run, shop, tmp_path):
-    other = write_shop(tmp_path / "other")
-    shop_tree({"Food": ["Bread"], "Drinks": ["Tea", "Milk"]}).to_parquet(
-        other / "hierarchy.parquet"
-    )
-    for shard in (other / "products").glob("*.parquet"):
-        table = pq.read_table(shard)
-        place = table.schema.get_field_index("node_ids")
-        nodes = pa.array([[3]] * len(table), table.schema.field(place).type)
-        pq.write_table(table.set_column(place, table.schema.field(place), nodes), shard)
-    found = shop_tree({"Food": ["Bread"], "Drinks": ["Tea", "Milk"]}).fingerprint[:12]
-    for command in ("test", "predict"):
-        assert_refused(run(command, dataset=other), "tree", found, shop_tree().fingerprint[:12])
-
-
-def test_cascade_that_is_not_there(run, tmp_path):
-    assert_refused(run("predict", f"--model.cascade={tmp_path / 'no'}"), "no", "fit-cascade")
-
-
-def test_damaged_cascade(run, cascade):
-    (cascade / "cascade.json").write_text("{")
-    assert_refused(run("predict"), "cascade.json", "fit-cascade")
-
-
 def test_bfloat16_throughout(scores, predict):
     full = scores()
     half = scores("--trainer.precision=bf16-true")
     assert half["test/leaf_accuracy"] == pytest.approx(full["test/leaf_accuracy"], abs=0.1)
     rows = predict("--trainer.precision=bf16-true").to_pylist()
     assert all(0 <= row["confidence"] <= 1 for row in rows)
-
-
-def test_damaged_calibration(run, cascade):
-    (cascade / "calibration.json").write_text("{")
-    assert_refused(run("test"), "calibration.json", "calibrate again")
-
-
-def test_missing_leaf_model_is_found_when_it_is_asked(run, cascade):
-    (cascade / "leaves" / "000_123" / "classifier.ckpt").unlink()
-    assert_refused(run("predict"), "000_123", "fit-cascade")
-
-
-def test_leaf_model_of_another_tree(run, cascade):
-    file = cascade / "leaves" / "000_123" / "classifier.ckpt"
-    checkpoint = torch.load(file, weights_only=True)
-    checkpoint["fingerprints"]["tree"] = "f00d" * 16
-    torch.save(checkpoint, file)
-    assert_refused(run("test"), "f00df00df00d", shop_tree().fingerprint[:12], "000_123")
-
-
-def test_a_cascade_is_not_trained_by_fit(run):
-    assert_refused(run("fit"), "fit-cascade")
-
-
-def test_a_cascade_needs_no_checkpoint(run):
-    assert_refused(run("test", "--ckpt_path=best"), "--ckpt_path")
-
-
-@pytest.mark.parametrize(
-    "option",
-    ["--model.top_departments=0", "--model.chunk_tokens=0", "--data.window=0", "--model.beam=2"],
-)
-def test_options_that_make_no_sense(run, option):
-    name = option.removeprefix("--model.").removeprefix("--data.").split("=")[0]
-    assert_refused(run("predict", option), name)

@@ -15,6 +15,7 @@ from hierarchy_lm.cli.departments import plan_departments
 from hierarchy_lm.hierarchy import Hierarchy
 
 from ..conftest import ROOT, fit_cascade_argv, write_shop
+from .cascade_runs import assert_refused
 
 QUIET = "--evaluate=false"
 MODELS = {"123", 'Größe & "Co" #1', "Home: Garden"}
@@ -43,16 +44,6 @@ def assert_equal_weights(folder, other, department):
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         assert torch.equal(found[name], value), name
-
-
-def assert_refused(result, *words):
-    status, _, err = result
-    assert status == 2, err
-    message = err.strip().splitlines()[-1]
-    assert message.startswith("hlm: ")
-    assert "Traceback" not in err
-    for word in words:
-        assert word in message, message
 
 
 @pytest.fixture

@@ -7,16 +7,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from hierarchy_lm.batches import SparseTargets
-from hierarchy_lm.hierarchy import Hierarchy
 from hierarchy_lm.pretraining.hgclr_positives import TokenLabelAttention, label_subset, own_labels
 
-TREE = Hierarchy.from_paths(
-    [("w0", "w1", "w2 w3"), ("w0", "w1", "w4"), ("w0", "w5"), ("w6", "w7p1", "w8"), ("w9",)]
-)
-W0, W6, W9, W1, W5, W7, W23, W4, W8 = range(9)
-CLOSED = [(0, W0), (0, W6), (0, W1), (0, W7), (0, W23), (1, W0), (1, W1), (2, W9)]
-TARGETS = SparseTargets(*torch.tensor(CLOSED).T.contiguous())
+from .hgclr_model import TARGETS, TREE, W0, W1, W4, W5, W6, W7, W8, W9, W23
 
 
 def test_small_trees_take_part_wholly():
