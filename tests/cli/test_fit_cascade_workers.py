@@ -12,6 +12,17 @@ from hierarchy_lm.cli.stages import worker_devices
 from hierarchy_lm.cli.workers import Job, run_jobs
 
 
+@pytest.fixture
+def children():
+    """Lists the processes that this test has started; a library may keep those of earlier ones."""
+    earlier = {child.pid for child in multiprocessing.active_children()}
+
+    def started():
+        return [child for child in multiprocessing.active_children() if child.pid not in earlier]
+
+    return started
+
+
 def job(tmp_path, name, *argv):
     return Job(name, list(argv), tmp_path / f"{name}.txt")
 
@@ -27,7 +38,7 @@ def run(jobs, slots=1):
     return reported
 
 
-def test_failures_are_reported_and_the_others_go_on(tmp_path):
+def test_failures_are_reported_and_the_others_go_on(tmp_path, children):
     (tmp_path / "file").write_text("")
     found = run(
         [
@@ -46,14 +57,14 @@ def test_failures_are_reported_and_the_others_go_on(tmp_path):
     assert "'nope'" in found["unknown"].reason
     assert "FileExistsError" in found["unwritable"].reason
     assert (tmp_path / "last.txt").read_text().startswith("hlm ")
-    assert not multiprocessing.active_children()
+    assert not children()
 
 
-def test_a_failed_job_has_its_process_to_itself(tmp_path):
+def test_a_failed_job_has_its_process_to_itself(tmp_path, children):
     pids = {}
 
     def report(done, outcome):
-        pids[done.name] = [child.pid for child in multiprocessing.active_children()]
+        pids[done.name] = [child.pid for child in children()]
 
     jobs = [job(tmp_path, name, "--version") for name in ("first", "second", "last")]
     run_jobs([*jobs[:2], job(tmp_path, "unknown", "nope"), jobs[2]], [""], report)
@@ -70,14 +81,14 @@ def test_more_places_than_jobs(tmp_path):
     assert run([]) == {}
 
 
-def test_a_killed_process_is_reported_by_its_signal_and_replaced(tmp_path):
+def test_a_killed_process_is_reported_by_its_signal_and_replaced(tmp_path, children):
     endless = ("sample", str(tmp_path / "sample"), "--items=20000000", "--task_items=0")
 
     def kill():
         deadline = time.monotonic() + 60
         while not (tmp_path / "endless.txt").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
-        (child,) = multiprocessing.active_children()
+        (child,) = children()
         os.kill(child.pid, signal.SIGKILL)
 
     threading.Thread(target=kill, daemon=True).start()
@@ -87,13 +98,13 @@ def test_a_killed_process_is_reported_by_its_signal_and_replaced(tmp_path):
     assert found["after"].status == 0
 
 
-def test_a_fault_of_the_report_is_not_lost(tmp_path):
+def test_a_fault_of_the_report_is_not_lost(tmp_path, children):
     def report(done, outcome):
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
         run_jobs([job(tmp_path, str(n), "--version") for n in range(3)], ["", ""], report)
-    assert not multiprocessing.active_children()
+    assert not children()
 
 
 def test_gpus_are_dealt_out_in_turn(monkeypatch):
