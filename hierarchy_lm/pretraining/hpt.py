@@ -20,7 +20,7 @@ from hierarchy_lm.optimizers import OptimizerOptions
 from hierarchy_lm.pretraining.base import HierarchyPretrainer
 from hierarchy_lm.pretraining.draws import random_bits
 from hierarchy_lm.pretraining.masking import MaskingOptions, TokenMasking
-from hierarchy_lm.pretraining.mlm import Guesses, global_mean, guess_words, guesses_of
+from hierarchy_lm.pretraining.mlm import Guesses, global_mean, guesses_of
 from hierarchy_lm.pretraining.mlm_heads import create_mlm_head
 from hierarchy_lm.pretraining.paths import PathMode
 from hierarchy_lm.training import check_room, check_token_states
@@ -201,13 +201,12 @@ class HPTPretrainer(HierarchyPretrainer):
 
     def _guess(self, tokens: TokenBatch, states: Tensor, chosen: Tensor) -> Guesses:
         wanted, table = tokens.input_ids[chosen], self.backbone.word_embeddings
-        masked = states[:, : chosen.shape[1]][chosen]
-        if self.extension is None:
-            return guess_words(self.mlm_head, masked, table, wanted)
-        transformed = self.mlm_head.transform(masked)
-        others = torch.cat([self.labels.weight, self.graph.levels, self.pred[None]])
-        parts = (table, self.mlm_head.bias), (others, self.extension)
-        return guesses_of(torch.cat([F.linear(transformed, *part) for part in parts], 1), wanted)
+        masked = self.mlm_head.transform(states[:, : chosen.shape[1]][chosen])
+        logits = F.linear(masked, table, self.mlm_head.bias)
+        if self.extension is not None:
+            others = torch.cat([self.labels.weight, self.graph.levels, self.pred[None]])
+            logits = torch.cat([logits, F.linear(masked, others, self.extension)], dim=1)
+        return guesses_of(logits, wanted)
 
     def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
         """Add what stands behind a text at inference, for fine-tuning with node inputs."""

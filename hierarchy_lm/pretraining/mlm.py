@@ -36,19 +36,13 @@ class Guesses(NamedTuple):
     chosen: int
 
 
-def guess_words(head: MLMHead, states: Tensor, embeddings: Tensor, wanted: Tensor) -> Guesses:
+def guesses_of(logits: Tensor, wanted: Tensor) -> Guesses:
     """Predict M words.
 
-    Shape:
-        - states: ``(M, k)``
-        - embeddings: ``(V, E)``
-        - wanted: ``(M,)`` ids
+    Args:
+        logits: ``(M, V)``.
+        wanted: ``(M,)`` ids of what was there.
     """
-    return guesses_of(head(states, embeddings), wanted)
-
-
-def guesses_of(logits: Tensor, wanted: Tensor) -> Guesses:
-    """Count M predictions, given their logits ``(M, V)`` and the ids that were there ``(M,)``."""
     logits = at_least_float32(logits)
     loss = F.cross_entropy(logits, wanted, reduction="sum")
     return Guesses(loss, (logits.argmax(dim=1) == wanted).sum(), len(wanted))
@@ -121,7 +115,7 @@ class MLMPretrainer(EncoderTraining):
         masked = self.masking(batch.tokens, batch.rows, seed, epoch)
         states = self.backbone.hidden_states(masked.tokens)[masked.chosen]
         wanted = batch.tokens.input_ids[masked.chosen]
-        return guess_words(self.head, states, self.backbone.word_embeddings, wanted)
+        return guesses_of(self.head(states, self.backbone.word_embeddings), wanted)
 
     def training_step(self, batch: ProductBatch, batch_idx: int) -> Tensor:
         """Mean loss over the chosen tokens of the global batch."""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from hierarchy_lm.classification.cascade import Answers
 from hierarchy_lm.classification.network import load_network
 from hierarchy_lm.hierarchy import Hierarchy
 
+from .classifiers import make_classifier, make_data_module
+
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
@@ -22,6 +25,16 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def make_model(shop: Path):
+    return partial(make_classifier, shop)
+
+
+@pytest.fixture
+def make_data(shop: Path):
+    return partial(make_data_module, shop)
 
 
 def windows(shop: Path, folder: Path, window: int = 8192) -> list[ProductBatch]:

@@ -1,6 +1,5 @@
 """Training of department and leaf classifiers, their checkpoints, and what they refuse."""
 
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,23 +17,13 @@ from hierarchy_lm.losses.dhpc_options import (
 )
 from hierarchy_lm.nn import SkipOptions
 
-from .classifiers import GARDEN, batches, make_classifier, make_data_module, trainer
+from .classifiers import GARDEN, batches, trainer
 
 RECIPE = DHPCOptions(
     bootstrap=BootstrapOptions(beta=0.9, over="sampled"),
     negatives=NegativeOptions(keep=0.7, sampler="semantic", per="batch"),
     temperature=TemperatureOptions(train=0.9),
 )
-
-
-@pytest.fixture
-def make_model(shop: Path):
-    return partial(make_classifier, shop)
-
-
-@pytest.fixture
-def make_data(shop: Path):
-    return partial(make_data_module, shop)
 
 
 def mean_loss(model: ProductClassifier, data) -> float:

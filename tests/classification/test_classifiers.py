@@ -1,6 +1,5 @@
 """Department and leaf classifiers on the small catalogue, against their parts by hand."""
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +14,7 @@ from hierarchy_lm.classification.base import ProductClassifier
 from hierarchy_lm.hierarchy import Hierarchy
 from hierarchy_lm.nn import SkipOptions
 
-from .classifiers import GARDEN, batches, make_classifier, make_data_module, trainer
-
-
-@pytest.fixture
-def make_model(shop: Path):
-    return partial(make_classifier, shop)
-
-
-@pytest.fixture
-def make_data(shop: Path):
-    return partial(make_data_module, shop)
+from .classifiers import GARDEN, batches, trainer
 
 
 def literal_logits(model: ProductClassifier, batch: ProductBatch, layers: list[int]) -> np.ndarray:

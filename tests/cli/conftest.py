@@ -27,6 +27,17 @@ TINY = [
 Hlm = Callable[..., tuple[int, str, str]]
 
 
+def assert_refused(result, *words):
+    """The command ended with one line that says these words."""
+    status, _, err = result
+    assert status == 2, err
+    message = err.strip().splitlines()[-1]
+    assert message.startswith("hlm: ")
+    assert "Traceback" not in err
+    for word in words:
+        assert word in message, message
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory):
     """The generated sample of this session, away from the user's own."""

@@ -14,7 +14,7 @@ from hierarchy_lm.classification.calibration import Promise, choose, read_answer
 from hierarchy_lm.cli.evaluate import evaluate_cascade
 
 from ..conftest import ROOT, shop_tree
-from .cascade_runs import assert_refused
+from .conftest import assert_refused
 
 
 def stored(cascade):

@@ -14,7 +14,8 @@ from sklearn.metrics import f1_score
 from hierarchy_lm.hierarchy import Hierarchy
 
 from ..conftest import shop_tree
-from .cascade_runs import assert_refused, run_cascade
+from .cascade_runs import run_cascade
+from .conftest import assert_refused
 
 COLUMNS = {
     "item_id": pa.string(),

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from ..conftest import shop_tree, write_shop
-from .cascade_runs import assert_refused, run_cascade
+from .cascade_runs import run_cascade
+from .conftest import assert_refused
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from .conftest import EXPERIMENTS, TINY
+from .conftest import EXPERIMENTS, TINY, assert_refused
 
 FEW = ["--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1"]
 
@@ -45,19 +45,9 @@ def replace(table, name, values):
     )
 
 
-def assert_one_line(result, *words):
-    status, _, err = result
-    assert status == 2, err
-    message = err.strip().splitlines()[-1]
-    assert message.startswith("hlm: ")
-    assert "Traceback" not in err
-    for word in words:
-        assert word in message, message
-
-
 def test_missing_column(fit, broken):
     rewrite(train_shard(broken), lambda table: table.drop_columns(["description"]))
-    assert_one_line(fit(broken), train_shard(broken).name, "'description'")
+    assert_refused(fit(broken), train_shard(broken).name, "'description'")
 
 
 def test_unknown_node(fit, broken):
@@ -67,7 +57,7 @@ def test_unknown_node(fit, broken):
         return replace(table, "node_ids", nodes)
 
     rewrite(train_shard(broken), change)
-    assert_one_line(fit(broken), train_shard(broken).name, "row 7", "99999")
+    assert_refused(fit(broken), train_shard(broken).name, "row 7", "99999")
 
 
 def test_broken_tree(fit, broken):
@@ -76,23 +66,23 @@ def test_broken_tree(fit, broken):
     parents = table["parent_id"].to_pylist()
     parents[-1] = len(parents) - 1
     pq.write_table(replace(table, "parent_id", parents), file)
-    assert_one_line(fit(broken), "hierarchy.parquet", "parent_id")
+    assert_refused(fit(broken), "hierarchy.parquet", "parent_id")
 
 
 def test_empty_folder(fit, tmp_path):
     (tmp_path / "nothing").mkdir()
-    assert_one_line(fit(tmp_path / "nothing"), "nothing", "dataset.json")
+    assert_refused(fit(tmp_path / "nothing"), "nothing", "dataset.json")
 
 
 def test_no_such_dataset(fit, tmp_path):
-    assert_one_line(fit(tmp_path / "absent"), "absent", "hlm prepare")
+    assert_refused(fit(tmp_path / "absent"), "absent", "hlm prepare")
 
 
 @pytest.mark.parametrize("keep", [0, 100, 5000])
 def test_truncated_and_zero_byte_shard(fit, broken, keep):
     shard = train_shard(broken)
     shard.write_bytes(shard.read_bytes()[:keep])
-    assert_one_line(fit(broken), shard.name)
+    assert_refused(fit(broken), shard.name)
 
 
 def test_zeroed_pages(fit, broken):
@@ -100,7 +90,7 @@ def test_zeroed_pages(fit, broken):
     content = bytearray(shard.read_bytes())
     content[200:2200] = bytes(2000)
     shard.write_bytes(content)
-    assert_one_line(fit(broken), shard.name, "cannot be read")
+    assert_refused(fit(broken), shard.name, "cannot be read")
 
 
 def test_missing_descriptions_everywhere_are_fine(fit, broken):
@@ -147,18 +137,18 @@ def test_checkpoint_of_another_tree(fit, catalogue, broken):
     names = [path.split(" > ")[-1] for path in changed]
     pq.write_table(replace(replace(table, "path", changed), "name", names), file)
     result = fit(broken, "--ckpt_path=last")
-    assert_one_line(result, "category tree")
+    assert_refused(result, "category tree")
 
 
 def test_checkpoint_of_another_tokenizer(fit, catalogue):
     assert fit(catalogue, "--model.backbone.vocab_size=300")[0] == 0
     result = fit(catalogue, "--model.backbone.vocab_size=320", "--ckpt_path=last")
-    assert_one_line(result, "tokenizer")
+    assert_refused(result, "tokenizer")
 
 
 def test_broken_checkpoint(fit, catalogue, tmp_path):
     (tmp_path / "bad.ckpt").write_bytes(b"not a checkpoint")
-    assert_one_line(fit(catalogue, f"--ckpt_path={tmp_path / 'bad.ckpt'}"), "bad.ckpt")
+    assert_refused(fit(catalogue, f"--ckpt_path={tmp_path / 'bad.ckpt'}"), "bad.ckpt")
 
 
 @pytest.mark.parametrize(
@@ -175,7 +165,7 @@ def test_typo_in_a_key(hlm, tmp_path, line, mistyped, named):
     text = (EXPERIMENTS / "sst.yaml").read_text()
     assert line in text
     (tmp_path / "typo.yaml").write_text(text.replace(line, mistyped))
-    assert_one_line(hlm("fit", "--config", tmp_path / "typo.yaml"), named)
+    assert_refused(hlm("fit", "--config", tmp_path / "typo.yaml"), named)
 
 
 @pytest.mark.parametrize(
@@ -192,13 +182,13 @@ def test_typo_in_a_key(hlm, tmp_path, line, mistyped, named):
     ],
 )
 def test_values_that_a_constructor_refuses(fit, catalogue, flag, named):
-    assert_one_line(fit(catalogue, flag), named)
+    assert_refused(fit(catalogue, flag), named)
 
 
 def test_checkpoint_of_another_size(fit, catalogue):
     assert fit(catalogue)[0] == 0
     result = fit(catalogue, "--model.structural.ffn_size=24", "--ckpt_path=last")
-    assert_one_line(result, "structural.layers.0", "config.yaml")
+    assert_refused(result, "structural.layers.0", "config.yaml")
 
 
 def test_flipped_bit_in_a_checkpoint(fit, catalogue, tmp_path):
@@ -207,7 +197,7 @@ def test_flipped_bit_in_a_checkpoint(fit, catalogue, tmp_path):
     content = bytearray(checkpoint.read_bytes())
     content[len(content) // 2] ^= 1
     checkpoint.write_bytes(content)
-    assert_one_line(fit(catalogue, "--ckpt_path=last"), "last.ckpt", "checksum")
+    assert_refused(fit(catalogue, "--ckpt_path=last"), "last.ckpt", "checksum")
 
 
 @pytest.mark.parametrize("command", ["validate", "test", "predict"])
@@ -215,17 +205,17 @@ def test_no_checkpoint_to_evaluate(hlm, catalogue, command):
     result = hlm(
         *(command, "--config", EXPERIMENTS / "sst.yaml", *TINY, f"--data.dataset={catalogue}")
     )
-    assert_one_line(result, command, "--ckpt_path")
+    assert_refused(result, command, "--ckpt_path")
 
 
 def test_endless_training_needs_a_number_of_steps(fit, catalogue):
-    assert_one_line(fit(catalogue, "--trainer.max_epochs=-1"), "max_steps")
+    assert_refused(fit(catalogue, "--trainer.max_epochs=-1"), "max_steps")
 
 
 def test_no_hub_within_reach(fit, catalogue, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     result = fit(catalogue, "--model.backbone.name=albert_base", "--model.backbone.pretrained=hub")
-    assert_one_line(result, "albert", "pretrained")
+    assert_refused(result, "albert", "pretrained")
 
 
 def test_folder_that_cannot_be_written(hlm, catalogue, tmp_path):
@@ -237,22 +227,22 @@ def test_folder_that_cannot_be_written(hlm, catalogue, tmp_path):
             f"--trainer.default_root_dir={tmp_path / 'file' / 'runs'}",
         ),
     )
-    assert_one_line(result, "file/runs", "default_root_dir")
+    assert_refused(result, "file/runs", "default_root_dir")
 
 
 def test_missing_config_file(hlm):
-    assert_one_line(hlm("fit", "--config", "absent.yaml"), "absent.yaml")
+    assert_refused(hlm("fit", "--config", "absent.yaml"), "absent.yaml")
 
 
 def test_unknown_command(hlm):
-    assert_one_line(hlm("train"), "train", "hlm --help")
+    assert_refused(hlm("train"), "train", "hlm --help")
 
 
 def test_model_on_data_of_another_kind(fit, catalogue):
     result = fit(catalogue, "--data=TaskDataModule", "--data.task=query_product")
-    assert_one_line(result, "4 labels", "DataModule of its own")
+    assert_refused(result, "4 labels", "DataModule of its own")
 
 
 def test_unknown_task(fit, catalogue):
     result = fit(catalogue, "--data.task=nope", experiment="finetune_pc")
-    assert_one_line(result, "nope")
+    assert_refused(result, "nope")

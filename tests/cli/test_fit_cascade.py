@@ -15,7 +15,7 @@ from hierarchy_lm.cli.departments import plan_departments
 from hierarchy_lm.hierarchy import Hierarchy
 
 from ..conftest import ROOT, fit_cascade_argv, write_shop
-from .cascade_runs import assert_refused
+from .conftest import assert_refused
 
 QUIET = "--evaluate=false"
 MODELS = {"123", 'Größe & "Co" #1', "Home: Garden"}

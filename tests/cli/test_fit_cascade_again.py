@@ -13,7 +13,8 @@ from hierarchy_lm.cli.stages import Stage
 from hierarchy_lm.hierarchy import Hierarchy
 
 from ..conftest import ROOT, fit_cascade_argv
-from .test_fit_cascade import QUIET, assert_refused, entries, hashes, weights
+from .conftest import assert_refused
+from .test_fit_cascade import QUIET, entries, hashes, weights
 
 CLASSIFIER = ("classifier.ckpt", "done.json")
 
