@@ -12,12 +12,13 @@ class TransformerBlock(nn.Module):
     Args:
         hidden_size: Width k.
         num_heads: Must divide ``hidden_size``; scores are divided by the root of a head's width.
-        ffn_size: Width inside the feed-forward block.
-        dropout: On attention weights and the outputs of both sub-layers.
+        ffn_size: Width inside the feed-forward block; 0 leaves this sub-layer out.
+        dropout: On attention weights and the outputs of the sub-layers.
 
     Shape:
         - states: ``(B, L, k)``
-        - mask: ``(L, L)`` bool, True where row may look at column; None lets all look at all
+        - mask: ``(L, L)`` bool, True where row may look at column, or numbers to add to the scores;
+          None lets all look at all
         - output: ``(B, L, k)``
     """
 
@@ -27,9 +28,11 @@ class TransformerBlock(nn.Module):
         self.query_key_value = nn.Linear(hidden_size, 3 * hidden_size)
         self.attention_output = nn.Linear(hidden_size, hidden_size)
         self.attention_norm = nn.LayerNorm(hidden_size, eps=1e-12)
-        self.ffn_input = nn.Linear(hidden_size, ffn_size)
-        self.ffn_output = nn.Linear(ffn_size, hidden_size)
-        self.ffn_norm = nn.LayerNorm(hidden_size, eps=1e-12)
+        self.has_ffn = ffn_size > 0
+        if self.has_ffn:
+            self.ffn_input = nn.Linear(hidden_size, ffn_size)
+            self.ffn_output = nn.Linear(ffn_size, hidden_size)
+            self.ffn_norm = nn.LayerNorm(hidden_size, eps=1e-12)
         self.dropout = nn.Dropout(dropout)
         for module in self.children():
             if isinstance(module, nn.Linear):
@@ -37,9 +40,11 @@ class TransformerBlock(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, states: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Apply both sub-layers."""
+        """Apply the sub-layers."""
         attended = self.attention_output(self._attend(states, mask))
         states = self.attention_norm(states + self.dropout(attended))
+        if not self.has_ffn:
+            return states
         expanded = self.ffn_output(F.gelu(self.ffn_input(states)))
         normed: Tensor = self.ffn_norm(states + self.dropout(expanded))
         return normed

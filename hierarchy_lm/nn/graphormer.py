@@ -57,45 +57,18 @@ class TreeBias(nn.Module):
         return between / distances.clamp(min=1)
 
 
-class GraphAttention(nn.Module):
-    """Multi-head self-attention with a bias, and nothing around it.
-
-    Shape:
-        - states: ``(N, E)``
-        - bias: ``(N, N)``, the same for all heads
-        - output: ``(N, E)``
-    """
-
-    def __init__(self, width: int, num_heads: int) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.query_key_value = nn.Linear(width, 3 * width)
-        self.output = nn.Linear(width, width)
-        for linear in (self.query_key_value, self.output):
-            nn.init.normal_(linear.weight, std=INIT_STD)
-            nn.init.zeros_(linear.bias)
-
-    def forward(self, states: Tensor, bias: Tensor) -> Tensor:
-        """Mix the states of all nodes."""
-        heads = self.query_key_value(states).view(len(states), 3, self.num_heads, -1)
-        query, key, value = heads.permute(1, 2, 0, 3)  # (heads, N, E / heads)
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(query.dtype))
-        attended: Tensor = self.output(mixed.transpose(0, 1).reshape(states.shape))
-        return attended
-
-
 class Graphormer(nn.Module):
-    """Layers of self-attention among nodes under :class:`TreeBias`.
+    """Layers of BERT's kind over the nodes, their attention under :class:`TreeBias`.
 
-    As in HGCLR's code the last layer ends with its attention, without residual and feed-forward;
-    those before it are BERT's.
+    As in HGCLR's code the last one ends with its attention (dropout, residual and LayerNorm
+    included), without a feed-forward sub-layer.
 
     Args:
         relatives: Tables of the tree.
         width: E of the nodes' features; ``num_heads`` must divide it.
         num_layers: At least 1.
         num_heads: Of every layer.
-        dropout: Inside the layers before the last.
+        dropout: Inside the layers.
 
     Shape:
         - features: ``(N, E)``
@@ -108,15 +81,14 @@ class Graphormer(nn.Module):
     ) -> None:
         super().__init__()
         self.bias = TreeBias(relatives)
+        ffn_sizes = [4 * width] * (num_layers - 1) + [0]
         self.layers = nn.ModuleList(
-            TransformerBlock(width, num_heads, 4 * width, dropout) for _ in range(num_layers - 1)
+            TransformerBlock(width, num_heads, ffn_size, dropout) for ffn_size in ffn_sizes
         )
-        self.last = GraphAttention(width, num_heads)
 
     def forward(self, features: Tensor, nodes: Tensor) -> Tensor:
         """Features that know of each other."""
         bias = self.bias(nodes)
         for layer in self.layers:
             features = layer(features[None], bias)[0]
-        encoded: Tensor = self.last(features, bias)
-        return encoded
+        return features

@@ -90,7 +90,7 @@ class HGCLRPretrainer(HierarchyPretrainer):
 
     def forward(self, batch: ProductBatch) -> Tensor:
         """Logits of all nodes, ``(B, C)``, from the plain text's [CLS]."""
-        return self._logits(self.backbone(batch.tokens))
+        return self.head.of_one(self.backbone(batch.tokens))
 
     def path_loss(self, logits: Tensor, targets: SparseTargets) -> Tensor:
         """BCE over all nodes, as in multi-label pre-training."""
@@ -105,15 +105,16 @@ class HGCLRPretrainer(HierarchyPretrainer):
         kept = self.kept_tokens(words, targets)
         plain, positive = self.backbone(batch.tokens), self.positive_cls(batch.tokens, words, kept)
         tau = 1.0 if self.contrast.official else self.contrast.tau
-        contrastive = nt_xent(self.projector(plain), self.projector(positive), tau)
+        views = self.dropout(plain), self.dropout(positive)  # the same for head and projector
+        contrastive = nt_xent(self.projector(views[0]), self.projector(views[1]), tau)
         self._log_views(batch.tokens, kept, plain, positive, contrastive)
-        both = sum(self.path_loss(self._logits(view), targets) for view in (plain, positive))
+        both = sum(self.path_loss(self.head.of_one(view), targets) for view in views)
         return both + self.contrast.weight * contrastive
 
     def evaluate(self, batch: ProductBatch) -> tuple[Tensor, SparseTargets]:
         """BCE of the plain texts and decoded nodes; signs of a collapse are collected."""
         h_cls = self.backbone(batch.tokens)
-        logits = self._logits(h_cls)
+        logits = self.head.of_one(h_cls)
         self.cls_spread.update(h_cls, batch.rows)
         return self.path_loss(logits, batch.targets), self._decoded(logits)
 
@@ -145,9 +146,6 @@ class HGCLRPretrainer(HierarchyPretrainer):
         layer = cast(nn.Module, self.backbone.encoder.embeddings)
         embedded: Tensor = layer(input_ids=ids)
         return embedded
-
-    def _logits(self, h_cls: Tensor) -> Tensor:
-        return self.head.of_one(self.dropout(h_cls))
 
     def _log_views(
         self, tokens: TokenBatch, kept: Tensor, plain: Tensor, positive: Tensor, loss: Tensor

@@ -21,12 +21,14 @@ class ContrastOptions:
         max_labels: Labels that a batch's tokens are compared with. A tree that has no more takes
             part wholly; of a larger one the nodes of the batch's documents, then their siblings,
             then others, drawn in every step.
-        num_layers: Graphormer layers over the labels; the last one is attention alone.
+        num_layers: Graphormer layers over the labels; the last one has no feed-forward sub-layer.
         num_heads: Of these and of the attention of tokens to labels.
-        dropout: On [CLS] before the head, and twice in the projector. The encoder's own may be 0
-            (ALBERT), and then it alone tells the two views of a document apart that keep all words.
+        dropout: On [CLS] before head and projector, once more inside the projector, and in the
+            Graphormer. The encoder's own may be 0 (ALBERT), and then it alone tells the two views
+            of a document apart that keep all words.
         official: As the published code: the Gumbel-softmax takes the attention's probabilities
-            instead of its logits, and the contrastive loss does not get ``tau`` (it is 1).
+            instead of its logits, no gradient passes tokens that were left out, and the contrastive
+            loss does not get ``tau`` (it is 1).
     """
 
     weight: float = 0.3

@@ -60,6 +60,8 @@ class PositiveSampler(nn.Module):
     def forward(self, words: Tensor, targets: SparseTargets, embed: Embed) -> Tensor:
         """1 where a token stays and 0 where not, with the gradient of its share.
 
+        Officially a token that does not stay has no gradient: what it is worth is never learned.
+
         Args:
             words: Word embeddings of the documents.
             targets: Their nodes.
@@ -78,7 +80,7 @@ class PositiveSampler(nn.Module):
             probabilities = F.gumbel_softmax(scores, self.options.gumbel_tau, dim=-1)  # (B, T, N)
             shares = torch.einsum("btn,bn->bt", probabilities, own)
         kept: Tensor = _Keep.apply(shares, self.options.gamma)  # type: ignore[no-untyped-call]
-        return kept
+        return kept * kept.detach() if self.options.official else kept
 
     def features(self, nodes: Tensor, embed: Embed) -> Tensor:
         """Mean of a name's embedded tokens plus what is learned of the node, ``(N, E)``."""

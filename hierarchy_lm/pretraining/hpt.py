@@ -29,6 +29,7 @@ from hierarchy_lm.vocabulary import load_vocabulary
 Edges = Literal["bidirectional", "official"]
 LevelLoss = Literal["per_level", "global"]
 JointMLM = Literal["none", "words", "all"]
+BiasInit = Literal["even_odds", "zero"]
 
 
 class HPTPretrainer(HierarchyPretrainer):
@@ -56,6 +57,8 @@ class HPTPretrainer(HierarchyPretrainer):
             node's vector starts (official).
         label_length: Mean length that the nodes' vectors are brought to where they are shorter, as
             those from words of random weights are; 0 leaves them.
+        bias_init: ``even_odds`` starts where the probabilities of a level's nodes sum to 1. With
+            ``zero``, about the official code's, every second node is predicted at first.
         keep_text_sep: Keep the [SEP] between text and prompts, as in the paper's template; the
             official code cuts it off.
         path_mode: Train on all paths of a product (``union``), or on one drawn in each epoch.
@@ -81,6 +84,7 @@ class HPTPretrainer(HierarchyPretrainer):
         masking: MaskingOptions = MaskingOptions(),
         init_specials: bool = False,
         label_length: float = 1.0,
+        bias_init: BiasInit = "even_odds",
         keep_text_sep: bool = False,
         path_mode: PathMode = "union",
         decode: DecodeOptions = DecodeOptions(),
@@ -102,8 +106,8 @@ class HPTPretrainer(HierarchyPretrainer):
         words = self.backbone.word_embeddings.detach()
         names = tokenize_names(self.hierarchy, vocabulary, specials=init_specials)
         self.labels = LabelVocabulary(names.embedded(words, "mean"), label_length)
-        # From 0, an untrained model would predict about every second node of the tree.
-        self.labels.bias.data = even_odds(self.hierarchy.level_sizes)
+        if bias_init == "even_odds":
+            self.labels.bias.data = even_odds(self.hierarchy.level_sizes)
         depth = self.hierarchy.depth
         self.graph = PromptGraph(depth, words.shape[1])
         self.pred = nn.Parameter(words[masks.mask_id].clone())

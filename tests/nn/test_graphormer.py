@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from hierarchy_lm.hierarchy import Hierarchy
-from hierarchy_lm.nn.graphormer import NUM_DISTANCES, GraphAttention, Graphormer, TreeBias
+from hierarchy_lm.nn.block import TransformerBlock
+from hierarchy_lm.nn.graphormer import NUM_DISTANCES, Graphormer, TreeBias
 from hierarchy_lm.nn.relatives import Relatives
 
 
@@ -84,8 +85,14 @@ def test_gradient_reaches_the_edges_between_and_no_others():
     assert shares == {"A > B > C": 0.333333, "A > B": 0.333333, "A > D": 0.333333}
 
 
-def attention_by_loops(layer: GraphAttention, states: torch.Tensor, bias: torch.Tensor):
-    """Softmax over nodes of q.k / sqrt(d) + b, head by head, in NumPy."""
+def graphormer(tree: Hierarchy, num_layers: int) -> Graphormer:
+    torch.manual_seed(0)
+    relatives = Relatives(tree.parents, tree.level_offsets.tolist())
+    return Graphormer(relatives, 8, num_layers, num_heads=2, dropout=0.0)
+
+
+def layer_by_loops(layer: TransformerBlock, states: torch.Tensor, bias: torch.Tensor):
+    """LayerNorm of x + softmax over nodes of (q.k / sqrt(d) + b), head by head, in NumPy."""
     weights = layer.query_key_value.weight.detach().numpy()
     shift = layer.query_key_value.bias.detach().numpy()
     x, b = states.numpy(), bias.numpy()
@@ -103,36 +110,31 @@ def attention_by_loops(layer: GraphAttention, states: torch.Tensor, bias: torch.
             for j in range(count):
                 share = scores[j] / sum(scores)
                 mixed[i, head * size : (head + 1) * size] += share * value[j]
-    output = layer.output
-    return mixed @ output.weight.detach().numpy().T + output.bias.detach().numpy()
+    output, norm = layer.attention_output, layer.attention_norm
+    total = x + mixed @ output.weight.detach().numpy().T + output.bias.detach().numpy()
+    centred = total - total.mean(axis=1, keepdims=True)
+    scaled = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + 1e-12)
+    return scaled * norm.weight.detach().numpy() + norm.bias.detach().numpy()
 
 
-def test_attention_is_that_of_loops():
-    torch.manual_seed(0)
-    layer = GraphAttention(12, 3).double()
+def test_the_last_layer_is_that_of_loops_and_has_no_feed_forward():
+    tree, nodes = random_forest(0, 10, 2), torch.tensor([3, 0, 7, 9])
+    graph = graphormer(tree, 1).double()
     with torch.no_grad():
-        for parameter in layer.parameters():
+        for parameter in graph.parameters():
             parameter.copy_(torch.randn_like(parameter))
-    states, bias = torch.randn(7, 12).double(), torch.randn(7, 7).double()
-    expected = attention_by_loops(layer, states, bias)
-    np.testing.assert_allclose(layer(states, bias).detach().numpy(), expected, rtol=1e-9)
+    features = torch.randn(4, 8).double()
+    expected = layer_by_loops(graph.layers[0], features, graph.bias(nodes).detach())
+    np.testing.assert_allclose(graph(features, nodes).detach().numpy(), expected, rtol=1e-9)
+    assert [name for name, _ in graph.layers[0].named_parameters() if "ffn" in name] == []
 
 
-def graphormer(tree: Hierarchy, num_layers: int) -> Graphormer:
-    torch.manual_seed(0)
-    relatives = Relatives(tree.parents, tree.level_offsets.tolist())
-    return Graphormer(relatives, 8, num_layers, num_heads=2, dropout=0.0)
-
-
-def test_the_only_layer_is_attention_without_residual():
-    tree = random_forest(0, 10, 2)
-    graph, nodes = graphormer(tree, 1), torch.tensor([3, 0, 7])
-    features = torch.randn(3, 8)
-    assert len(graph.layers) == 0
-    assert torch.equal(graph(features, nodes), graph.last(features, graph.bias(nodes)))
-    with torch.no_grad():
-        graph.last.output.weight.zero_()
-    assert graph(features, nodes).abs().max() == 0  # a residual would remain
+def test_an_untrained_layer_does_not_make_all_nodes_one():
+    """Attention alone would: with weights this small it is the mean over all nodes."""
+    tree, nodes = random_forest(0, 40, 2), torch.arange(40)
+    features = torch.randn(40, 8)
+    states = graphormer(tree, 1)(features, nodes)
+    assert (states - states.mean(dim=0)).norm() > 0.8 * states.norm()
 
 
 @pytest.mark.parametrize("num_layers", [1, 3])

@@ -95,6 +95,24 @@ def test_without_dropout_in_the_encoder_the_projector_has_its_own(make, batch):
     assert torch.equal(model.projector(h_cls), model.projector(h_cls))
 
 
+def test_head_and_projector_read_the_same_dropped_cls(make, batch, monkeypatch):
+    model = make(dropout=0.5).train()
+    read: dict[str, list[torch.Tensor]] = {"head": [], "projector": []}
+    of_one, project = model.head.of_one, model.projector.forward
+
+    def seen(name: str, call, state: torch.Tensor) -> torch.Tensor:
+        read[name].append(state)
+        return call(state)
+
+    monkeypatch.setattr(model.head, "of_one", partial(seen, "head", of_one))
+    monkeypatch.setattr(model.projector, "forward", partial(seen, "projector", project))
+    model.loss(batch)
+    for head, projector in zip(read["head"], read["projector"], strict=True):
+        assert torch.equal(head, projector)
+        assert 0.3 < (head == 0).float().mean() < 0.7
+    assert len(read["head"]) == 2
+
+
 def test_narrow_word_embeddings_are_the_space_of_the_labels(make, batch, tmp_path):
     """ALBERT's, of 128 dimensions there and 16 here."""
     config = AlbertConfig(

@@ -122,12 +122,24 @@ def test_gradient_is_that_of_the_shares_themselves(make, batch):
 
 
 @pytest.mark.parametrize("official", [False, True])
+def test_officially_tokens_left_out_have_no_gradient(make, batch, official: bool):
+    """Of a loss that sees one token alone, the first of those that stay or of those that do not."""
+    model = make(official=official, gamma=0.2).train()
+    for stays in (True, False):
+        model.zero_grad()
+        torch.manual_seed(5)
+        kept = model.kept_tokens(words_of(model, batch.tokens), batch.targets)
+        kept[(kept > 0) == stays][0].backward()
+        moved = model.positives.attention.key.weight.grad.abs().max().item() > 0
+        assert moved == (stays or not official)
+
+
+@pytest.mark.parametrize("official", [False, True])
 def test_official_noise_outweighs_any_attention(make, batch, official: bool):
     """Probabilities differ by at most 1. Ours are logits: sure attention keeps what it keeps."""
     model = make(official=official, gamma=0.5).eval()
     with torch.no_grad():
-        for linear in (model.positives.graph.last.query_key_value, model.positives.attention.query):
-            linear.weight.normal_(std=1e3)  # labels apart, and words sure of theirs
+        model.positives.attention.query.weight.normal_(std=1e4)  # words sure of their labels
         drawn = []
         for seed in range(10):
             torch.manual_seed(seed)

@@ -57,6 +57,14 @@ def by_hand(model: HPTPretrainer, batch: ProductBatch, document: int, keep_sep: 
     return torch.stack(scores)
 
 
+def test_nodes_of_a_level_start_with_even_odds_or_at_one_half(tree_file, wordpiece_folder):
+    build = partial(HPTPretrainer, tree_file, str(wordpiece_folder), BackboneOptions("tiny"))
+    level = torch.sigmoid(build().labels.bias).split(SIZES)
+    assert [chances.sum().item() for chances in level] == pytest.approx([1.0] * len(SIZES))
+    assert all(chances.unique().numel() == 1 for chances in level)
+    assert build(bias_init="zero").labels.bias.tolist() == [0.0] * sum(SIZES)
+
+
 def test_the_tree_of_these_tests():
     assert TREE.level_sizes == SIZES
 
