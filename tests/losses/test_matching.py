@@ -32,16 +32,17 @@ def by_relation(number: int, options: MatchingOptions) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("distance", ["sse", "mse"])
-def test_loss_is_the_formula(distance):
+@pytest.mark.parametrize(("margin", "slack"), [(0.2, 0.01), (0.9, 0.01), (0.2, 0.4)])
+def test_loss_is_the_formula(distance, margin, slack):
     """HiMatch, equations 7 to 10, one drawn label after the other."""
-    options = MatchingOptions(distance=distance)
+    options = MatchingOptions(distance=distance, margin=margin, parent_slack=slack)
     divisor = WIDTH if distance == "mse" else 1
     texts, labels = unit(6), unit(4, 6, seed=1)
     total = 0.0
     for n in range(6):
         d = [((texts[n] - labels[kind, n]) ** 2).sum().item() / divisor for kind in range(4)]
-        total += d[0] + max(0, d[1] - 0.01 / divisor)
-        total += max(0, d[0] - d[2] + 0.1) + max(0, d[0] - d[3] + 0.2)
+        total += d[0] + max(0, d[1] - slack / divisor)
+        total += max(0, d[0] - d[2] + margin / 2) + max(0, d[0] - d[3] + margin)
     drawn = companions(6)
     found = matching_loss(texts, labels, by_relation(6, options), drawn, options)
     assert found.item() == pytest.approx(total, rel=1e-6)
@@ -94,6 +95,10 @@ def test_margins_by_relation_and_by_path_distance():
     torch.testing.assert_close(relation, torch.tensor([[0.1, 0.1], [0.2, 0.2]]))
     path = margins(steps, 4, MatchingOptions(margin_mode="path_distance"))
     torch.testing.assert_close(path, torch.tensor([[0.05, 0.1], [0.075, 0.2]]))
+    wider = margins(steps, 4, MatchingOptions(margin=0.8))
+    torch.testing.assert_close(wider, torch.tensor([[0.4, 0.4], [0.8, 0.8]]))
+    wider = margins(steps, 4, MatchingOptions(margin_mode="path_distance", margin=0.8))
+    torch.testing.assert_close(wider, torch.tensor([[0.2, 0.4], [0.3, 0.8]]))
 
 
 def test_companions_that_do_not_exist_leave_the_joint_loss_alone():

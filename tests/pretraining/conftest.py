@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 from tokenizers import Tokenizer, models
-from transformers import PreTrainedTokenizerFast
+from transformers import AlbertConfig, AlbertModel, PreTrainedTokenizerFast
 
+from hierarchy_lm.backbones import BackboneOptions
 from hierarchy_lm.batches import ProductBatch, SparseTargets, TokenBatch
 from hierarchy_lm.vocabulary import Vocabulary, load_vocabulary
 
@@ -46,6 +47,22 @@ def tree_file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     file = tmp_path_factory.mktemp("tree") / "hierarchy.parquet"
     request.module.TREE.to_parquet(file)
     return str(file)
+
+
+@pytest.fixture
+def narrow(tmp_path: Path) -> BackboneOptions:
+    """An ALBERT of 32 dimensions whose word embeddings have 16."""
+    config = AlbertConfig(
+        vocab_size=SIZE,
+        embedding_size=16,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+    )
+    torch.manual_seed(0)
+    AlbertModel(config, add_pooling_layer=False).save_pretrained(tmp_path / "narrow")
+    return BackboneOptions(str(tmp_path / "narrow"))
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -24,14 +25,18 @@ CLOSED = [(0, 0), (0, 2), (0, 3), (0, 5), (0, 6), (1, 0), (1, 3), (2, 1)]
 TARGETS = SparseTargets(*torch.tensor(CLOSED).T.contiguous())
 DEPTHS = [3, 2, 1]
 LENGTHS = [7, 5, 6]
+TINY = BackboneOptions("tiny", pretrained="none")
 
 
 def make_hbgl(
-    tree_file: str, wordpiece_folder: Path, spread: float = 0.0, **options: Any
+    tree_file: str,
+    wordpiece_folder: Path,
+    spread: float = 0.0,
+    backbone: BackboneOptions = TINY,
+    **options: Any,
 ) -> HBGLPretrainer:
     """In evaluation mode."""
     torch.manual_seed(0)
-    backbone = BackboneOptions("tiny", pretrained="none")
     model = HBGLPretrainer(tree_file, str(wordpiece_folder), backbone, **options)
     if spread:  # so that greedy decoding predicts many nodes, and different ones
         with torch.no_grad():
@@ -61,3 +66,34 @@ def slow_states(model: HBGLPretrainer, true: list[list[list[int]]]) -> Tensor:
     mask = model.backbone.word_embeddings[MASK]
     labels = label_tokens(torch.stack(rows), mask, text)
     return model.mlm_head.transform(model.backbone.encode(behind(text, labels))[:, -1])
+
+
+@torch.no_grad()
+def assert_decoding_is_that_of_whole_passes(model: HBGLPretrainer) -> None:
+    """Cached decoding finds the nodes and logits of a pass of its own for every step."""
+    restrict = model.restrict_level
+    model.labels.bias += 1.5  # so that no document stops at once
+    model.mlm_head.bias[SEP] -= 2.0
+    text = text_tokens(model.backbone, batch().tokens)
+    found = model._greedy(text, model._read(text))
+    true: list[list[list[int]]] = [[], [], []]
+    chosen: list[set[int]] = [set(), set(), set()]
+    active = [True] * 3
+    steps = L if restrict else L + 1
+    for step in range(steps):
+        states = slow_states(model, true)
+        logits = states @ model.labels.weight.T + model.labels.bias
+        stops = states @ model.backbone.word_embeddings[SEP] + model.mlm_head.bias[SEP]
+        among = range(OFFSETS[step], OFFSETS[step + 1]) if restrict else range(C)
+        for document in range(3):
+            high = [n for n in among if logits[document, n] > 0 and active[document]]
+            new = set(high) - chosen[document]
+            assert logits[document, sorted(new)].tolist() == pytest.approx(
+                found.logits[document, sorted(new)].tolist(), abs=1e-5
+            )
+            chosen[document] |= new
+            true[document].append(high)
+            active[document] &= bool(stops[document] <= 0)
+    assert [set(torch.nonzero(row)[:, 0].tolist()) for row in found.chosen] == chosen
+    assert sum(map(len, chosen)) > 5
+    assert chosen[0] != chosen[1] != chosen[2]

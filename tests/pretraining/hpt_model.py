@@ -18,12 +18,15 @@ TREE = Hierarchy.from_paths(
 SIZES = [3, 3, 3]
 CLOSED = [(0, 0), (0, 1), (0, 3), (0, 6), (1, 0), (1, 4), (2, 2)]
 TARGETS = SparseTargets(*torch.tensor(CLOSED).T.contiguous())
+TINY = BackboneOptions("tiny")
 
 
-def make_hpt(tree_file: str, wordpiece_folder: Path, **options: Any) -> HPTPretrainer:
+def make_hpt(
+    tree_file: str, wordpiece_folder: Path, backbone: BackboneOptions = TINY, **options: Any
+) -> HPTPretrainer:
     """In evaluation mode."""
     torch.manual_seed(0)
-    model = HPTPretrainer(tree_file, str(wordpiece_folder), BackboneOptions("tiny"), **options)
+    model = HPTPretrainer(tree_file, str(wordpiece_folder), backbone, **options)
     with torch.no_grad():  # else equal positions and zero biases would hide mistakes
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))

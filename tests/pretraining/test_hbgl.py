@@ -15,7 +15,7 @@ from hierarchy_lm.pretraining import HBGLPretrainer
 from hierarchy_lm.pretraining.hbgl_blocks import behind, text_tokens
 from hierarchy_lm.pretraining.hbgl_decoding import GreedyDecoder
 
-from .conftest import MASK, SEP
+from .conftest import MASK
 from .hbgl_model import (
     CLOSED,
     LENGTHS,
@@ -25,9 +25,9 @@ from .hbgl_model import (
     C,
     L,
     T,
+    assert_decoding_is_that_of_whole_passes,
     batch,
     make_hbgl,
-    slow_states,
 )
 
 
@@ -93,46 +93,21 @@ def test_text_never_sees_labels_and_masked_blocks_only_those_above(make):
     assert differs.tolist() == [False, True, True, True]  # {0, 2} against {0} on level 1
 
 
-def test_a_masked_block_reaches_nothing_but_itself(make):
+@pytest.mark.parametrize("step", range(L + 1))
+def test_a_masked_block_reaches_nothing_but_itself(make, step):
     model = make()
     sequence = joint(model)
     before = model.backbone.encode(sequence)
     changed = sequence.embeddings.clone()
-    changed[:, T + L + 1] += 1.0
+    changed[:, T + L + step] += 1.0
     after = model.backbone.encode(sequence._replace(embeddings=changed))
     differs = (before - after).abs().amax(dim=(0, 2)) > 0
-    assert torch.nonzero(differs)[:, 0].tolist() == [T + L + 1]
+    assert torch.nonzero(differs)[:, 0].tolist() == [T + L + step]
 
 
 @pytest.mark.parametrize("restrict", [True, False])
 def test_cached_decoding_gives_what_whole_passes_give(make, restrict):
-    model = make(spread=0.2, restrict_level=restrict)
-    with torch.no_grad():
-        model.labels.bias += 1.5  # so that no document stops at once
-        model.mlm_head.bias[SEP] -= 2.0
-        text = text_tokens(model.backbone, batch().tokens)
-        found = model._greedy(text, model._read(text))
-        true: list[list[list[int]]] = [[], [], []]
-        chosen: list[set[int]] = [set(), set(), set()]
-        active = [True] * 3
-        steps = L if restrict else L + 1
-        for step in range(steps):
-            states = slow_states(model, true)
-            logits = states @ model.labels.weight.T + model.labels.bias
-            stops = states @ model.backbone.word_embeddings[SEP] + model.mlm_head.bias[SEP]
-            among = range(OFFSETS[step], OFFSETS[step + 1]) if restrict else range(C)
-            for document in range(3):
-                high = [n for n in among if logits[document, n] > 0 and active[document]]
-                new = set(high) - chosen[document]
-                assert logits[document, sorted(new)].tolist() == pytest.approx(
-                    found.logits[document, sorted(new)].tolist(), abs=1e-5
-                )
-                chosen[document] |= new
-                true[document].append(high)
-                active[document] &= bool(stops[document] <= 0)
-    assert [set(torch.nonzero(row)[:, 0].tolist()) for row in found.chosen] == chosen
-    assert sum(map(len, chosen)) > 5
-    assert chosen[0] != chosen[1] != chosen[2]
+    assert_decoding_is_that_of_whole_passes(make(spread=0.2, restrict_level=restrict))
 
 
 def test_vectors_start_from_the_names_of_the_nodes(make, wordpiece):

@@ -1,5 +1,6 @@
 """HBGL's first stage: what learns, in how many steps, on how many ranks."""
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -175,6 +176,7 @@ def test_two_ranks_learn_what_one_does(encoder):
     [
         {"official_bug": True},
         {"loss": "ce"},
+        {"lr": 1e-2},
         {"candidates": "all", "min_nodes": 3, "max_nodes": 4},
         {"final_mask_ratio": 0.9},
         {"copies": 2, "subtrees": 2},
@@ -186,6 +188,28 @@ def test_every_option_changes_what_is_learnt(encoder, change):
         key: change[key] for key in ("min_nodes", "max_nodes") if len(change) == 3 and key in change
     }
     assert not torch.equal(learn(encoder, **plain), learn(encoder, **change))
+
+
+def test_copies_of_a_subtree_have_its_nodes_and_masks_of_their_own(encoder):
+    made = stage(encoder, subtrees=6, copies=3, min_nodes=5, max_nodes=7)
+    subtrees, masks = made._draw(0)
+    assert len(subtrees) == len(masks) == 18
+    different = 0
+    for start in range(0, 18, 3):
+        first, *others = subtrees[start : start + 3]
+        assert all(other.nodes.tolist() == first.nodes.tolist() for other in others)
+        assert {len(mask) for mask in masks[start : start + 3]} == {len(first.nodes)}
+        different += len({tuple(mask.tolist()) for mask in masks[start : start + 3]})
+    assert different > 15  # a mask for each subtree would make 6
+    assert len({tuple(subtree.nodes.tolist()) for subtree in subtrees}) > 1
+    expected = sum(np.isin(np.arange(7), subtree.nodes) for subtree in subtrees)
+    assert made.visits.tolist() == expected.tolist()
+
+
+def test_copies_count_as_visits(encoder):
+    """8 visits of 7 nodes, in steps of 2 x 2 x 7."""
+    assert stage(encoder, subtrees=2, copies=2).steps == 2
+    assert stage(encoder, subtrees=2).steps == 4
 
 
 def test_visiting_the_least_visited_first_evens_the_visits_out(encoder):

@@ -29,9 +29,11 @@ def bce(logit: Tensor, due: bool) -> float:
 
 
 @pytest.mark.parametrize("restrict", [True, False])
-def test_the_loss_is_that_of_loops_over_steps_documents_and_candidates(make, restrict):
+@pytest.mark.parametrize("reduction", ["mean", "sum", "positives"])
+def test_the_loss_is_that_of_loops_over_steps_documents_and_candidates(make, restrict, reduction):
     """Each step in a pass of its own, given the true nodes of those before."""
-    model = make(spread=0.1, restrict_level=restrict, true_mask_prob=0.0)
+    options = {"restrict_level": restrict, "node_reduction": reduction}
+    model = make(spread=0.1, true_mask_prob=0.0, **options)
     expected = 0.0
     with torch.no_grad():
         for step in range(L + 1):
@@ -44,7 +46,8 @@ def test_the_loss_is_that_of_loops_over_steps_documents_and_candidates(make, res
                 due = true_nodes(document, step)
                 terms = [bce(logits[document, n], n in due) for n in among]
                 terms.append(bce(stops[document], step == depth))
-                expected += sum(terms) / len(terms) / 3 if step <= depth else 0.0
+                divisor = {"mean": len(terms), "sum": 1, "positives": max(1, len(due))}
+                expected += sum(terms) / divisor[reduction] / 3 if step <= depth else 0.0
         assert float(model.loss(batch())) == pytest.approx(expected, rel=2e-5)
 
 
