@@ -8,7 +8,9 @@ from hierarchy_lm.hierarchy import Hierarchy
 from hierarchy_lm.nn import MLMHead
 from hierarchy_lm.pretraining.hbgl_labels import HBGLLabelOptions, LabelStage, Ranks
 
-from .test_scale import SMALL, C, Largest, tree  # noqa: F401
+from .every_method import SMALL
+from .memory import Watch
+from .test_scale import C, tree  # noqa: F401
 
 WIDTH = 32
 
@@ -19,10 +21,10 @@ def test_a_step_makes_nothing_larger_than_the_table_and_a_chunk(tree: Hierarchy)
     options = HBGLLabelOptions(passes=0.01, subtrees=4)
     stage = LabelStage(backbone, MLMHead(backbone.hidden_size, WIDTH, 40), (2, 4), tree, options, 0)
     assert stage.steps == 1
-    with Largest() as step:
+    with Watch() as step:
         stage.learn(0.02 * torch.randn(C, WIDTH), Ranks(0, 1, lambda part: part), lambda *_: None)
     # Attention of two subtrees of up to 510 nodes, in two heads; the vectors of all nodes.
-    assert step.any[0] <= max(2 * 2 * 511**2, C * WIDTH), step.any[1]
-    assert step.int64[0] <= C, step.int64[1]
+    assert step.largest[0] <= max(2 * 2 * 511**2, C * WIDTH), step.largest[1]
+    assert step.largest_int64[0] <= C, step.largest_int64[1]
     seen = np.flatnonzero(stage.visits)
     assert 4 * 256 / 4 <= len(seen) <= 4 * 510

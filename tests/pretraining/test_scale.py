@@ -1,96 +1,69 @@
-"""A tree of 30,000 nodes on 10 levels: no method may make a tensor of the size of the naive form.
+"""A tree of 30,000 nodes on 10 levels: no step may make, or hold, tensors of the naive form.
 
-A method enters METHODS with one line. `Largest` sees every tensor of a step, forward and backward.
+A method enters every_method.METHODS and MOST_ALIVE with one line each.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
-from hierarchy_lm.backbones import BackboneOptions
 from hierarchy_lm.batches import ProductBatch, SparseTargets, TokenBatch
 from hierarchy_lm.hierarchy import Hierarchy
-from hierarchy_lm.pretraining import (
-    ConditionalPretrainer,
-    HBGLPretrainer,
-    HGCLRPretrainer,
-    HiAGMPretrainer,
-    HiMatchPretrainer,
-    HPTPretrainer,
-    MultiLabelPretrainer,
-    MultiTaskPretrainer,
-    NodeOnlyPretrainer,
-    SSTPretrainer,
-)
+from hierarchy_lm.optimizers import build_optimizer
+from hierarchy_lm.pretraining import HiMatchPretrainer
 from hierarchy_lm.pretraining.base import HierarchyPretrainer
 
-C, L, B, T = 30_000, 10, 64, 12
+from .every_method import METHODS, make_method
+from .memory import MIB, Watch
+
+C, L, B, T, K = 30_000, 10, 64, 12, 32
 LEVEL_SIZES = [20, 150, 700, 2000, 4000, 6000, 6500, 5500, 3500, 1630]
 # A tensor for the whole batch: B x C (1.9 M) is what the logits are, B x L x C (19.2 M) is not.
 LARGEST_TENSOR = min(C * C // 10, B * L * C)
 LARGEST_INT64 = B * C
-SMALL = BackboneOptions("tiny", pretrained="none")
-
-Make = Callable[[str, str], HierarchyPretrainer]
-METHODS: dict[str, Make] = {
-    "sst": lambda tree, tokenizer: SSTPretrainer(tree, tokenizer, SMALL),
-    "multi_task": lambda tree, tokenizer: MultiTaskPretrainer(tree, tokenizer, SMALL),
-    "multi_label": lambda tree, tokenizer: MultiLabelPretrainer(tree, tokenizer, SMALL),
-    "node_only": lambda tree, tokenizer: NodeOnlyPretrainer(tree, tokenizer, SMALL),
-    "hpt": lambda tree, tokenizer: HPTPretrainer(tree, tokenizer, SMALL),
-    "hpt_sampled": lambda tree, tokenizer: HPTPretrainer(
-        tree, tokenizer, SMALL, sample_per_level=500
-    ),
-    "hbgl": lambda tree, tokenizer: HBGLPretrainer(tree, tokenizer, SMALL),
-    "hbgl_all_labels": lambda tree, tokenizer: HBGLPretrainer(
-        tree, tokenizer, SMALL, restrict_level=False, stop_rule="official"
-    ),
-    "himatch": lambda tree, tokenizer: HiMatchPretrainer(tree, tokenizer, SMALL),
-    "himatch_bce": lambda tree, tokenizer: HiMatchPretrainer(
-        tree, tokenizer, SMALL, cls_weight=1.0
-    ),
-    "hgclr": lambda tree, tokenizer: HGCLRPretrainer(tree, tokenizer, SMALL),
-    "hiagm": lambda tree, tokenizer: HiAGMPretrainer(tree, tokenizer, SMALL),
-    "conditional_softmax": lambda tree, tokenizer: ConditionalPretrainer(tree, tokenizer, SMALL),
-    "conditional_sigmoid": lambda tree, tokenizer: ConditionalPretrainer(
-        tree, tokenizer, SMALL, activation="sigmoid"
-    ),
+# MiB that may live at once in a training step, its gradients included, and in evaluation. Logits
+# (B x C) have 7.3, and a step needs three to eight such; a vector per node 3.7 (C x K), in HiMatch
+# 22.9 (C x 200) and in HiAGM 34.3 (C x 300). HGCLR's are the attentions of 1024 labels in 8 heads
+# to each other, 32 each. L tensors of vectors per node would be 36.6 more, L of logits 73.
+NAIVE = 4 * L * C * K
+MOST_ALIVE = {
+    "sst": (48, 24),
+    "multi_task": (32, 18),
+    "multi_label": (36, 24),
+    "multi_label_one_path": (36, 24),
+    "node_only": (36, 32),
+    "node_only_ce": (36, 40),
+    "hpt": (44, 26),
+    "hpt_sampled": (44, 26),
+    "hpt_words": (60, 32),
+    "hpt_all_words": (56, 26),
+    "hbgl": (40, 28),
+    "hbgl_all_labels": (48, 44),
+    "himatch": (100, 230),
+    "himatch_bce": (615, 230),  # two layers of the graph with all that their backward pass needs
+    "himatch_name_cls": (100, 230),
+    "hgclr": (180, 24),
+    "hgclr_official": (305, 24),
+    "hiagm": (380, 175),  # 138 of them gradients
+    "conditional_softmax": (70, 60),
+    "conditional_sigmoid": (44, 60),
 }
 
+Built = tuple[str, HierarchyPretrainer, Watch]
 
-class Largest(TorchDispatchMode):
-    """Remembers the largest tensor that any operation made; views count as what they look at."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.any: tuple[int, str] = (0, "nothing")
-        self.int64: tuple[int, str] = (0, "nothing")
+def check(watch: Watch) -> None:
+    assert watch.largest[0] < LARGEST_TENSOR, watch.largest[1]
+    assert watch.largest_int64[0] < LARGEST_INT64, watch.largest_int64[1]
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        outputs = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(outputs):
-            if isinstance(tensor, Tensor):
-                self._see(tensor, f"{func} {tuple(tensor.shape)}")
-        return outputs
 
-    def _see(self, tensor: Tensor, what: str) -> None:
-        # An expanded tensor has more elements than its storage, a slice fewer.
-        stored = tensor.untyped_storage().nbytes() // tensor.element_size()
-        size = min(tensor.numel(), stored)
-        self.any = max(self.any, (size, what))
-        if tensor.dtype == torch.int64:
-            self.int64 = max(self.int64, (size, what))
-
-    def check(self) -> None:
-        assert self.any[0] < LARGEST_TENSOR, self.any[1]
-        assert self.int64[0] < LARGEST_INT64, self.int64[1]
+def check_alive(watch: Watch, most: int) -> None:
+    """Within the bound, and near enough to it that naive tensors would not be."""
+    assert watch.peak <= most * MIB, f"{watch.peak / MIB:.1f} MiB alive at once"
+    assert watch.peak + NAIVE > most * MIB, f"lower the bound: {watch.peak / MIB:.1f} MiB alive"
 
 
 @pytest.fixture(scope="module")
@@ -139,16 +112,18 @@ def batch(tree: Hierarchy) -> ProductBatch:
     return ProductBatch(tokens, targets, torch.arange(B), torch.ones(B), 1.0)
 
 
-@pytest.fixture
-def make(
-    tree: Hierarchy, tree_file: str, wordpiece_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str], HierarchyPretrainer]:
-    def build(method: str) -> HierarchyPretrainer:
-        torch.manual_seed(0)
-        monkeypatch.setattr(Hierarchy, "from_parquet", lambda _: tree)  # read and checked once
-        return METHODS[method](tree_file, str(wordpiece_folder))
-
-    return build
+@pytest.fixture(scope="module", params=METHODS)
+def built(
+    request: pytest.FixtureRequest, tree: Hierarchy, tree_file: str, wordpiece_folder: Path
+) -> Iterator[Built]:
+    """A method's name, its model, and what was seen while it was made."""
+    torch.manual_seed(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PL_GLOBAL_SEED", "0")
+        patch.setattr(Hierarchy, "from_parquet", lambda _: tree)  # read and checked once
+        with Watch() as construction:
+            model = make_method(METHODS[request.param], tree_file, str(wordpiece_folder))
+        yield request.param, model, construction
 
 
 def test_the_tree_of_these_tests(tree: Hierarchy, batch: ProductBatch):
@@ -162,45 +137,71 @@ def test_the_tree_of_these_tests(tree: Hierarchy, batch: ProductBatch):
 @pytest.mark.parametrize("naive", [(C, C // 10), (B, L, C), (B, C)])
 def test_naive_tensors_are_seen_forward_and_backward(naive: tuple[int, ...]):
     """Meta tensors: sizes without memory. (B, C) is one too many as int64 alone."""
-    with Largest() as forward:
+    with Watch() as forward:
         torch.zeros(naive, dtype=torch.int64 if naive == (B, C) else None, device="meta")
     with pytest.raises(AssertionError):
-        forward.check()
+        check(forward)
     vector = torch.zeros(naive[-1], device="meta", requires_grad=True)
     total = vector.expand(naive).sum()
-    with Largest() as backward:
+    with Watch() as backward:
         (total * 2).backward()
-    assert backward.any[0] < LARGEST_TENSOR  # an expanded gradient has no memory of its own
+    assert backward.largest[0] < LARGEST_TENSOR  # an expanded gradient has no memory of its own
     product = (vector.expand(naive) * vector).sum()
-    with Largest() as backward:
+    with Watch() as backward:
         product.backward()
-    assert backward.any[0] == np.prod(naive)
+    assert backward.largest[0] == np.prod(naive)
+
+
+def test_what_lives_at_once_is_counted_once():
+    table = torch.zeros(C, K, device="meta")
+    with Watch() as watch:
+        for _ in range(L):
+            _ = table.T @ table
+        alone = watch.peak
+        held = [table[:, :1] * table + 1 for _ in range(L)]
+        views = [table.T, *(part.view(K, C)[:2].relu_() for part in held)]
+    assert alone <= 2 * 4 * K * K  # the last one lives until its successor takes its name
+    assert 4 * L * C * K <= watch.peak - 4 * K * K <= 4 * (L + 1) * C * K
+    assert watch.alive == 4 * L * C * K + 4 * K * K
+    del held, views
+    assert watch.alive == 4 * K * K
+    with pytest.raises(AssertionError, match="alive at once"):
+        check_alive(watch, MOST_ALIVE["multi_label"][0])
 
 
 @pytest.mark.filterwarnings("ignore:You are trying to `self.log:UserWarning")
-@pytest.mark.parametrize("method", METHODS)
-def test_a_training_step_makes_no_naive_tensor(
-    method: str, make: Callable[[str], HierarchyPretrainer], batch: ProductBatch
-):
-    with Largest() as construction:
-        model = make(method).train()
-    assert construction.any[0] < C * C // 10, construction.any[1]
-    with Largest() as step:
+def test_a_training_step_makes_and_holds_no_naive_tensors(built: Built, batch: ProductBatch):
+    method, model, construction = built
+    assert construction.largest[0] < C * C // 10, construction.largest[1]
+    optimizer = build_optimizer(model.backbone, model, model.optimizer_options, fused=True)
+    model.train()
+    with Watch() as step:
+        if isinstance(model, HiMatchPretrainer) and model.features.kind == "name_cls":
+            model.features.refresh(model.backbone)
         loss = model.training_step(batch, 0)
         loss.backward()
-    step.check()
+        forward_and_backward = step.peak
+        step.peak = step.alive
+        optimizer.step()
+    check(step)
+    gradients = sum(4 * p.numel() for p in model.parameters() if p.requires_grad)
+    assert step.peak <= 3 * gradients + MIB  # and AdamW's two moments
+    step.peak = forward_and_backward
+    check_alive(step, MOST_ALIVE[method][0])
     assert loss.isfinite()
-    assert step.any[0] >= 20 * B  # it saw the step at all
+    assert step.largest[0] >= 20 * B  # it saw the step at all
+    optimizer.zero_grad()
 
 
 @pytest.mark.filterwarnings("ignore:You are trying to `self.log:UserWarning")
-@pytest.mark.parametrize("method", METHODS)
-def test_validation_and_prediction_make_no_naive_tensor(
-    method: str, make: Callable[[str], HierarchyPretrainer], batch: ProductBatch
+def test_validation_and_prediction_make_and_hold_no_naive_tensors(
+    built: Built, batch: ProductBatch
 ):
-    model = make(method).eval()
-    with Largest() as step, torch.no_grad():
+    method, model, _ = built
+    model.eval()
+    with Watch() as step, torch.no_grad():
         model.validation_step(batch, 0)
         model.predict_step(batch, 0)
-    step.check()
-    assert step.any[0] >= B * C  # the logits, at least
+    check(step)
+    check_alive(step, MOST_ALIVE[method][1])
+    assert step.largest[0] >= B * C  # the logits, at least
