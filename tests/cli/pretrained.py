@@ -49,22 +49,30 @@ def assert_same_when_resumed(fit, root) -> list[str]:
     return said
 
 
-def best_of(model_class, run, catalogue) -> tuple:
+def best_of(model_class, run, catalogue, **options) -> tuple:
     """A run's model with its best weights, in evaluation mode, and the checkpoint."""
     tree, tokenizer = str(catalogue / "hierarchy.parquet"), str(run / "tokenizer")
-    model = model_class(tree, tokenizer, BackboneOptions("tiny", vocab_size=8000)).eval()
+    backbone = BackboneOptions("tiny", vocab_size=8000)
+    model = model_class(tree, tokenizer, backbone, **options).eval()
     checkpoint = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
     model.load_state_dict(checkpoint["state_dict"])
     return model, checkpoint
 
 
-def assert_plain_encoder(model_class, folder, run, catalogue) -> dict:
+def assert_plain_encoder(model_class, folder, run, catalogue, **options) -> dict:
     """The exported encoder gives the model's own [CLS] of plain texts, and holds nothing else.
+
+    Args:
+        model_class: The module of the run.
+        folder: What was exported.
+        run: From where.
+        catalogue: The run's dataset.
+        options: Of the module, where the run departed from the defaults.
 
     Returns:
         The checkpoint.
     """
-    model, checkpoint = best_of(model_class, run, catalogue)
+    model, checkpoint = best_of(model_class, run, catalogue, **options)
     tokens = AutoTokenizer.from_pretrained(folder)(TEXTS, padding=True, return_tensors="pt")
     batch = TokenBatch(tokens["input_ids"], tokens["token_type_ids"], tokens["attention_mask"])
     with torch.no_grad():

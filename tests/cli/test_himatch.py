@@ -5,28 +5,31 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
-import torch
 import yaml
-from safetensors.torch import load_file
-from transformers import AutoModel, AutoTokenizer
 
-from hierarchy_lm.backbones import BackboneOptions
-from hierarchy_lm.batches import TokenBatch
 from hierarchy_lm.pretraining import HiAGMPretrainer, HiMatchPretrainer
 
 from .conftest import EXPERIMENTS, TINY
+from .pretrained import assert_plain_encoder
 from .test_ddp import fit_on_ranks, same_gradients
 
 MODELS = {"himatch": HiMatchPretrainer, "hiagm": HiAGMPretrainer}
 BCE = ["--model.cls_weight=1", "--model.decode.constraint=none"]
-# Each with what a user may add to the shipped file.
+NO_CONSTRAINT = "--model.decode.constraint=none"
+# Each with what a user may add to the shipped file: options of the module, then other arguments.
 RUNS = {
-    "himatch": [],
-    "himatch with bce and names' [CLS]": [*BCE, "--model.node_features=name_cls"],
-    "himatch official": [*BCE, "--model.form=official", "--model.matching.distance=mse"],
-    "hiagm": [],
-    "hiagm official": ["--model.form=official", "--model.width=20", "--model.logit_dropout=0.5"],
-    "hiagm official la": ["--model.form=official", "--model.variant=la", "--model.width=20"],
+    "himatch": ({}, []),
+    "himatch with bce and names' [CLS]": (
+        {"cls_weight": 1.0, "node_features": "name_cls"},
+        [NO_CONSTRAINT],
+    ),
+    "himatch official": (
+        {"cls_weight": 1.0, "form": "official"},
+        [NO_CONSTRAINT, "--model.matching.distance=mse"],
+    ),
+    "hiagm": ({}, []),
+    "hiagm official": ({"form": "official", "width": 20, "logit_dropout": 0.5}, []),
+    "hiagm official la": ({"form": "official", "variant": "la", "width": 20}, []),
 }
 COLLAPSE = {
     "val/alignment",
@@ -54,9 +57,10 @@ def test_experiment_is_multi_task_with_another_model(method):
 
 @pytest.mark.parametrize("name", RUNS)
 def test_trains_predicts_and_exports(name, hlm, catalogue, tmp_path):
-    method = name.split()[0]
+    method, (module, extra) = name.split()[0], RUNS[name]
     options = [
-        *("--config", EXPERIMENTS / "baselines" / f"{method}.yaml", *TINY, *RUNS[name]),
+        *("--config", EXPERIMENTS / "baselines" / f"{method}.yaml", *TINY, *extra),
+        *(f"--model.{key}={value}" for key, value in module.items()),
         *(f"--data.dataset={catalogue}", f"--trainer.default_root_dir={tmp_path}"),
     ]
     few = ["--trainer.limit_train_batches=4", "--trainer.precision=bf16-mixed"]
@@ -75,28 +79,9 @@ def test_trains_predicts_and_exports(name, hlm, catalogue, tmp_path):
         assert {len(row) for row in table["labels"].to_pylist()} == {4}
     status, _, err = hlm("export", run, tmp_path / "encoder")
     assert status == 0, err
-    if "official" not in name:
-        check_encoder(MODELS[method], run, tmp_path / "encoder", catalogue)
-
-
-def check_encoder(model_class, run, folder, catalogue) -> None:
-    """The exported encoder's [CLS] is what training read, and nothing else is exported."""
-    texts = ["red shoe", ""]
-    tokens = AutoTokenizer.from_pretrained(folder)(texts, padding=True, return_tensors="pt")
-    config = yaml.safe_load((run / "config.yaml").read_text())["model"]["init_args"]
-    features = {key: config[key] for key in ("node_features",) if key in config}
-    backbone = BackboneOptions("tiny", vocab_size=8000)
-    tree = str(catalogue / "hierarchy.parquet")
-    model = model_class(tree, str(folder), backbone, **features).eval()
-    checkpoint = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
-    model.load_state_dict(checkpoint["state_dict"])
-    with torch.no_grad():
-        theirs = AutoModel.from_pretrained(folder).eval()(**tokens).last_hidden_state[:, 0]
-        batch = TokenBatch(tokens["input_ids"], tokens["token_type_ids"], tokens["attention_mask"])
-        assert torch.equal(model.backbone(batch), theirs)
-    stored = load_file(folder / "model.safetensors")
-    assert set(stored) == set(model.backbone.encoder.state_dict())
-    if features.get("node_features") == "name_cls":
+    encoder = tmp_path / "encoder"
+    checkpoint = assert_plain_encoder(MODELS[method], encoder, run, catalogue, **module)
+    if module.get("node_features") == "name_cls":
         assert checkpoint["state_dict"]["features.cls"].abs().min(dim=1).values.max() > 0
 
 
