@@ -1,10 +1,16 @@
 """Nodes of the tree as words of their own (HPT, HBGL): embedded at the input, scored at the end."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from hierarchy_lm.nn.node_head import even_odds
+
+BiasInit = Literal["even_odds", "zero"]
+"""Whether the probabilities of nodes that compete sum to 1 at first, or are one half each."""
 
 
 class LabelVocabulary(nn.Module):
@@ -19,17 +25,22 @@ class LabelVocabulary(nn.Module):
             random weights, N(0, 0.02), are so short that all nodes score alike and hardly any
             gradient reaches the encoder; AdamW takes thousands of steps to lengthen them. Trained
             words are about one long.
+        bias_init: What the biases start from.
+        sizes: How many nodes compete with each other, group by group; C in all.
 
     Attributes:
         weight: ``(C, E)``; E is the width of the word embeddings (128 for ALBERT).
         bias: ``(C,)`` of the scores.
     """
 
-    def __init__(self, vectors: Tensor, least_length: float) -> None:
+    def __init__(
+        self, vectors: Tensor, least_length: float, bias_init: BiasInit, sizes: Sequence[int]
+    ) -> None:
         super().__init__()
         factor = (least_length / vectors.detach().norm(dim=1).mean()).clamp(min=1.0)
         self.weight = nn.Parameter(factor * vectors.detach())
-        self.bias = nn.Parameter(torch.zeros(len(vectors)))
+        even = even_odds(sizes)
+        self.bias = nn.Parameter(even if bias_init == "even_odds" else torch.zeros_like(even))
 
     def sums(self, nodes: Tensor, offsets: Tensor) -> Tensor:
         """Sum of the vectors of each of N bags of nodes, ``(N, E)``; 0 for an empty bag.

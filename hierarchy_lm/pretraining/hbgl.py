@@ -15,7 +15,7 @@ from hierarchy_lm.losses import NodeReduction
 from hierarchy_lm.losses.steps import Steps, any_level_step_bce, level_steps_bce, steps_of
 from hierarchy_lm.nn import LabelVocabulary
 from hierarchy_lm.nn.block import INIT_STD
-from hierarchy_lm.nn.node_head import even_odds
+from hierarchy_lm.nn.label_vocabulary import BiasInit
 from hierarchy_lm.nn.text_cache import TextCache
 from hierarchy_lm.node_names import tokenize_names
 from hierarchy_lm.optimizers import OptimizerOptions
@@ -78,7 +78,7 @@ class HBGLPretrainer(HierarchyPretrainer):
         labels: HBGLLabelOptions = HBGLLabelOptions(),
         label_init: LabelInit = "mean",
         label_length: float = 1.0,
-        bias_init: Literal["even_odds", "zero"] = "even_odds",
+        bias_init: BiasInit = "even_odds",
         restrict_level: bool = True,
         true_mask_prob: float = 0.5,
         true_block_grad: bool = False,
@@ -99,10 +99,9 @@ class HBGLPretrainer(HierarchyPretrainer):
         self.true_mask_prob, self.true_block_grad = true_mask_prob, true_block_grad
         self.node_reduction: NodeReduction = node_reduction
         self.mlm_head = create_mlm_head(self.backbone, backbone)
-        self.labels = LabelVocabulary(self._first_vectors(label_init), label_length)
-        if bias_init == "even_odds":
-            sizes = self.hierarchy.level_sizes if restrict_level else [self.offsets[-1]]
-            self.labels.bias.data = even_odds(sizes)
+        vectors = self._first_vectors(label_init)
+        sizes = self.hierarchy.level_sizes if restrict_level else [self.offsets[-1]]
+        self.labels = LabelVocabulary(vectors, label_length, bias_init, sizes)
         self.register_buffer("level_ends", torch.tensor(self.offsets[1:]), persistent=False)
         self.stop_rule: StopRule = stop_rule
 

@@ -13,7 +13,7 @@ from hierarchy_lm.batches import ProductBatch, SparseTargets, TokenBatch
 from hierarchy_lm.decoding import DecodeOptions
 from hierarchy_lm.losses.zero_bounded import zero_bounded_cross_entropy
 from hierarchy_lm.nn import LabelVocabulary
-from hierarchy_lm.nn.node_head import even_odds
+from hierarchy_lm.nn.label_vocabulary import BiasInit
 from hierarchy_lm.nn.prompt_graph import PromptGraph
 from hierarchy_lm.node_names import tokenize_names
 from hierarchy_lm.optimizers import OptimizerOptions
@@ -29,7 +29,6 @@ from hierarchy_lm.vocabulary import load_vocabulary
 Edges = Literal["bidirectional", "official"]
 LevelLoss = Literal["per_level", "global"]
 JointMLM = Literal["none", "words", "all"]
-BiasInit = Literal["even_odds", "zero"]
 
 
 class HPTPretrainer(HierarchyPretrainer):
@@ -105,9 +104,8 @@ class HPTPretrainer(HierarchyPretrainer):
         self.mlm_head.bias.requires_grad_(joint_mlm != "none")  # unused, it would stop DDP
         words = self.backbone.word_embeddings.detach()
         names = tokenize_names(self.hierarchy, vocabulary, specials=init_specials)
-        self.labels = LabelVocabulary(names.embedded(words, "mean"), label_length)
-        if bias_init == "even_odds":
-            self.labels.bias.data = even_odds(self.hierarchy.level_sizes)
+        vectors, sizes = names.embedded(words, "mean"), self.hierarchy.level_sizes
+        self.labels = LabelVocabulary(vectors, label_length, bias_init, sizes)
         depth = self.hierarchy.depth
         self.graph = PromptGraph(depth, words.shape[1])
         self.pred = nn.Parameter(words[masks.mask_id].clone())

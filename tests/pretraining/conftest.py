@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -19,6 +21,20 @@ WORDS = [f"w{n}" for n in range(FIRST_PIECE - FIRST_WORD)]
 PIECES = [f"##p{n}" for n in range(SIZE - FIRST_PIECE)]
 
 MakeDocuments = Callable[..., ProductBatch]
+
+
+def fake_trainer(epoch: int = 0) -> Any:
+    """What a step asks of the trainer, as on one rank."""
+    strategy = SimpleNamespace(reduce=lambda value, reduce_op: value)
+    return SimpleNamespace(strategy=strategy, barebones=True, current_epoch=epoch, training=True)
+
+
+def kept_level_tokens(model: Any) -> dict[str, Any]:
+    """Those of a checkpoint of HPT or HBGL."""
+    model._trainer = SimpleNamespace(datamodule=SimpleNamespace(max_length=20))
+    checkpoint: dict[str, Any] = {}
+    model.on_save_checkpoint(checkpoint)
+    return checkpoint["level_tokens"]
 
 
 def write_tokenizer(folder: Path, model: models.Model, special: list[str] = SPECIAL) -> Path:

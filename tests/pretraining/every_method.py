@@ -1,6 +1,5 @@
 """Every hierarchy pre-training in its forms; a method enters with one line."""
 
-from types import SimpleNamespace
 from typing import Any
 
 from hierarchy_lm.backbones import BackboneOptions
@@ -20,6 +19,8 @@ from hierarchy_lm.pretraining import (
     SSTPretrainer,
 )
 from hierarchy_lm.pretraining.base import HierarchyPretrainer
+
+from .conftest import fake_trainer
 
 SMALL = BackboneOptions("tiny", pretrained="none")
 ALL_PATHS = MatchingOptions(num_positives=0, margin_mode="path_distance")
@@ -75,8 +76,5 @@ def make_method(form: Form, tree_file: str, tokenizer: str) -> HierarchyPretrain
     """With as much of a trainer as a step asks for."""
     kind, options = form
     model = kind(tree_file, tokenizer, SMALL, **options)
-    strategy = SimpleNamespace(reduce=lambda value, reduce_op: value)
-    model._trainer = SimpleNamespace(  # type: ignore[assignment]
-        strategy=strategy, barebones=True, current_epoch=0, training=True
-    )
+    model._trainer = fake_trainer()
     return model

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
-from transformers import AlbertConfig, AlbertModel
 
 from hierarchy_lm.backbones import BackboneOptions, create_backbone
 from hierarchy_lm.batches import ProductBatch
@@ -113,18 +112,8 @@ def test_head_and_projector_read_the_same_dropped_cls(make, batch, monkeypatch):
     assert len(read["head"]) == 2
 
 
-def test_narrow_word_embeddings_are_the_space_of_the_labels(make, batch, tmp_path):
-    """ALBERT's, of 128 dimensions there and 16 here."""
-    config = AlbertConfig(
-        vocab_size=40,
-        embedding_size=16,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-    )
-    AlbertModel(config, add_pooling_layer=False).save_pretrained(tmp_path)
-    model = make(BackboneOptions(str(tmp_path))).train()
+def test_narrow_word_embeddings_are_the_space_of_the_labels(make, batch, narrow):
+    model = make(narrow).train()
     assert model.positives.identities.shape == (9, 16)
     loss = model.loss(batch)
     loss.backward()

@@ -3,7 +3,6 @@
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
@@ -16,7 +15,7 @@ from hierarchy_lm.batches import ProductBatch, SparseTargets, TokenBatch
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.pretraining.hpt import HPTPretrainer
 
-from .conftest import CLS, MASK, SEP, MakeDocuments
+from .conftest import CLS, MASK, SEP, MakeDocuments, kept_level_tokens
 from .hpt_model import CLOSED, SIZES, TARGETS, TREE, make_batch, make_hpt
 
 
@@ -206,12 +205,9 @@ def test_prompts_are_made_once_per_evaluation_and_anew_in_the_next(make, batch):
 
 def test_level_tokens_of_a_checkpoint_are_what_stands_behind_a_text(make, batch):
     model = make(sample_per_level=1).train()
-    model._trainer = SimpleNamespace(datamodule=SimpleNamespace(max_length=20))
-    checkpoint: dict[str, Any] = {}
-    model.on_save_checkpoint(checkpoint)
+    kept = kept_level_tokens(model)
     assert model.training
     model.eval()
-    kept = checkpoint["level_tokens"]
     appended = append_tokens(
         batch.tokens,
         model.backbone.word_embeddings,

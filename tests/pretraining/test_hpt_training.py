@@ -2,8 +2,6 @@
 
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
@@ -13,7 +11,7 @@ from hierarchy_lm.backbones.appended import append_tokens
 from hierarchy_lm.batches import ProductBatch
 from hierarchy_lm.pretraining.masking import MaskingOptions
 
-from .conftest import MakeDocuments
+from .conftest import MakeDocuments, fake_trainer
 from .hpt_model import TARGETS, TREE, make_batch, make_hpt
 
 
@@ -47,12 +45,6 @@ def test_every_parameter_is_trained(make, batch, options):
     loss.backward()
     unused = [n for n, p in model.named_parameters() if p.grad is None and p.requires_grad]
     assert unused == []
-
-
-def fake_trainer() -> Any:
-    """What a step asks of the trainer, as on one rank."""
-    strategy = SimpleNamespace(reduce=lambda value, reduce_op: value)
-    return SimpleNamespace(strategy=strategy, barebones=True, current_epoch=0)
 
 
 @pytest.mark.filterwarnings("ignore:You are trying to `self.log:UserWarning")

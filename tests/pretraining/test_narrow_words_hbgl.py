@@ -2,8 +2,6 @@
 
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
@@ -11,7 +9,7 @@ import torch
 from hierarchy_lm.backbones import BackboneOptions
 from hierarchy_lm.pretraining.hbgl_labels import HBGLLabelOptions, LabelStage, Ranks
 
-from .conftest import CLS, MASK
+from .conftest import CLS, MASK, kept_level_tokens
 from .hbgl_model import TREE, C, L, assert_decoding_is_that_of_whole_passes, batch, make_hbgl
 
 K, E = 32, 16
@@ -33,11 +31,8 @@ def test_nodes_are_in_the_space_of_the_words(make, init):
 
 def test_level_tokens_of_a_checkpoint_are_words(make):
     model = make()
-    model._trainer = SimpleNamespace(datamodule=SimpleNamespace(max_length=20))
-    checkpoint: dict[str, Any] = {}
-    model.on_save_checkpoint(checkpoint)
     mask = model.backbone.word_embeddings[MASK]
-    assert checkpoint["level_tokens"]["embeddings"].tolist() == [mask.tolist()] * L
+    assert kept_level_tokens(model)["embeddings"].tolist() == [mask.tolist()] * L
 
 
 @pytest.mark.parametrize("restrict", [True, False])

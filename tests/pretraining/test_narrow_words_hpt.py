@@ -2,8 +2,6 @@
 
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +12,7 @@ from hierarchy_lm.backbones import BackboneOptions
 from hierarchy_lm.batches import ProductBatch
 from hierarchy_lm.pretraining.hpt import HPTPretrainer
 
-from .conftest import SEP, MakeDocuments
+from .conftest import SEP, MakeDocuments, fake_trainer, kept_level_tokens
 from .hpt_model import SIZES, TREE, make_batch, make_hpt
 
 K, E = 32, 16
@@ -44,11 +42,7 @@ def test_nodes_and_prompts_are_in_the_space_of_the_words(make, edges):
 
 
 def test_level_tokens_of_a_checkpoint_are_words(make):
-    model = make()
-    model._trainer = SimpleNamespace(datamodule=SimpleNamespace(max_length=20))
-    checkpoint: dict[str, Any] = {}
-    model.on_save_checkpoint(checkpoint)
-    assert checkpoint["level_tokens"]["embeddings"].shape == (2 * DEPTH + 1, E)
+    assert kept_level_tokens(make())["embeddings"].shape == (2 * DEPTH + 1, E)
 
 
 @torch.no_grad()
@@ -92,8 +86,7 @@ def test_scores_are_products_of_transformed_states_and_node_vectors(make, batch)
 )  # fmt: skip
 def test_it_learns_every_parameter(make, batch, options):
     model = make(**options).train()
-    strategy = SimpleNamespace(reduce=lambda value, reduce_op: value)
-    model._trainer = SimpleNamespace(strategy=strategy, barebones=True, current_epoch=0)
+    model._trainer = fake_trainer()
     loss = model.training_step(batch, 0)
     loss.backward()
     assert loss.isfinite()

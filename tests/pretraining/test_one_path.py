@@ -1,7 +1,6 @@
 """`path_mode: sample_one` of the methods whose loss of their own takes the training targets."""
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +19,7 @@ from hierarchy_lm.pretraining import (
 from hierarchy_lm.pretraining.base import HierarchyPretrainer
 from hierarchy_lm.pretraining.masking import MaskingOptions
 
+from .conftest import fake_trainer
 from .hbgl_model import CLOSED, TREE, C, T, batch
 from .hgclr_model import TINY
 
@@ -64,8 +64,7 @@ def only(first: list[int]) -> SparseTargets:
 
 def training_loss(model: HierarchyPretrainer, given: ProductBatch, epoch: int) -> float:
     """As on one rank, in an epoch."""
-    strategy = SimpleNamespace(reduce=lambda value, reduce_op: value)
-    model._trainer = SimpleNamespace(strategy=strategy, barebones=True, current_epoch=epoch)
+    model._trainer = fake_trainer(epoch)
     torch.manual_seed(3)
     with torch.no_grad():
         return model.training_step(given, 0).item()
