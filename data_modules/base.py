@@ -99,6 +99,7 @@ class TokenDataModule(LightningDataModule):
         self.num_segments = text.num_segments(source.pair)
         self.num_labels = source.num_labels
         self.stores: dict[str, TokenStore] = {}
+        self._labelled: dict[str, NDArray[np.int64]] = {}
 
     def setup(self, stage: str) -> None:
         """Check the shards of the stage's splits and open their token caches.
@@ -133,9 +134,14 @@ class TokenDataModule(LightningDataModule):
         )
 
     def _rows(self, split: Split) -> NDArray[np.int64]:
-        store = self.stores[split]
         if not self.source.labelled_only:
-            return np.arange(len(store))
+            return np.arange(len(self.stores[split]))
+        if split not in self._labelled:  # asked for many times, to be told once
+            self._labelled[split] = self._find_labelled(split)
+        return self._labelled[split]
+
+    def _find_labelled(self, split: Split) -> NDArray[np.int64]:
+        store = self.stores[split]
         rows = np.flatnonzero(store.label_counts)
         if len(rows) == 0:
             raise UserError(f"{self.source.folder}: no row of the {split} split has a label")

@@ -1,5 +1,7 @@
 """The DataModules on a dataset folder, without a trainer."""
 
+import logging
+
 import numpy as np
 import pytest
 
@@ -107,6 +109,21 @@ def test_no_row_has_a_label(dataset):
     module = ProductDataModule(str(dataset.finish()), dataset.vocabulary.source, TEXT)
     module.setup("fit")
     assert refusal(module.train_dataloader).endswith("no row of the train split has a label")
+
+
+def test_rows_without_a_label_are_left_out_and_told_once(dataset, caplog):
+    for split in SPLITS:
+        rows = [{"title": f"red {row}", "node_ids": [row % 2] * (row % 3 > 0)} for row in range(9)]
+        dataset.products(rows, f"{split}-00000")
+    module = ProductDataModule(str(dataset.finish()), dataset.vocabulary.source, TEXT)
+    with caplog.at_level(logging.INFO):
+        module.setup("fit")
+        for _ in range(2):
+            assert sorted(rows_of(module.train_dataloader())) == [1, 2, 4, 5, 7, 8]
+            assert sorted(rows_of(module.val_dataloader())) == [1, 2, 4, 5, 7, 8]
+    messages = [record.getMessage() for record in caplog.records]
+    for split in ("train", "validation"):
+        assert messages.count(f"{split}: 3 rows without a label are left out") == 1
 
 
 def test_missing_split(dataset):
