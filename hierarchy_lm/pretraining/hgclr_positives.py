@@ -79,7 +79,8 @@ class PositiveSampler(nn.Module):
         with torch.autocast(scores.device.type, enabled=False):  # gamma is smaller than its digits
             probabilities = F.gumbel_softmax(scores, self.options.gumbel_tau, dim=-1)  # (B, T, N)
             shares = torch.einsum("btn,bn->bt", probabilities, own)
-        kept: Tensor = _Keep.apply(shares, self.options.gamma)  # type: ignore[no-untyped-call]
+        gamma = self.options.threshold(len(nodes))
+        kept: Tensor = _Keep.apply(shares, gamma)  # type: ignore[no-untyped-call]
         return kept * kept.detach() if self.options.official else kept
 
     def features(self, nodes: Tensor, embed: Embed) -> Tensor:

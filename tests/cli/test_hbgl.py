@@ -88,17 +88,6 @@ def test_the_first_stage_can_be_left_out_or_see_too_little(hlm, catalogue, tmp_p
     assert 10 <= int(moved.sum()) < len(moved)
 
 
-def test_the_official_behaviour_trains(hlm, catalogue, tmp_path):
-    fit(
-        *(hlm, catalogue, tmp_path, "--model.restrict_level=false", "--model.stop_rule=official"),
-        *("--model.label_init=sum", "--model.bias_init=zero", "--model.labels.official_bug=true"),
-        *("--model.labels.candidates=all", "--model.labels.copies=2", "--model.labels.subtrees=1"),
-        *("--model.labels.final_mask_ratio=0.45", "--model.true_block_grad=true"),
-    )
-    scores = json.loads((tmp_path / "version_0" / "fit.json").read_text())
-    assert scores["val/unanswered"] == 0  # a document without an answer gets node 0
-
-
 def test_texts_without_room_for_the_levels_are_one_line(hlm, catalogue, tmp_path):
     status, _, err = hlm(
         *("fit", "--config", EXPERIMENT, *SMALL, f"--data.dataset={catalogue}"),

@@ -15,15 +15,12 @@ from .test_ddp import fit_on_ranks, same_gradients
 
 EXPERIMENT = EXPERIMENTS / "baselines" / "hpt.yaml"
 SMALL = [*TINY, "--trainer.limit_train_batches=3"]
-OFFICIAL = [
-    *("--model.edges=official", "--model.loss=global", "--model.joint_mlm=all"),
-    *("--model.init_specials=true", "--model.keep_text_sep=true"),
-]
+OFFICIAL = EXPERIMENTS / "ablations" / "small-tree" / "hpt_official.yaml"
 
 
-def fit(hlm, catalogue, root, *args):
+def fit(hlm, catalogue, root, *args, experiment=EXPERIMENT):
     status, _, err = hlm(
-        *("fit", "--config", EXPERIMENT, *SMALL, f"--data.dataset={catalogue}"),
+        *("fit", "--config", experiment, *SMALL, f"--data.dataset={catalogue}"),
         *(f"--trainer.default_root_dir={root}", *args),
     )
     assert status == 0, err
@@ -72,7 +69,7 @@ def test_the_official_behaviour_trains_from_the_head_of_an_exported_mlm_run(
     assert status == 0, err
     start = f"--model.backbone.init_from={tmp_path / 'encoder'}"
     still = ["--model.optimizer.lr=1e-30", "--model.optimizer.weight_decay=0"]
-    err = fit(hlm, catalogue, tmp_path / "hpt", *OFFICIAL, start, *still)
+    err = fit(hlm, catalogue, tmp_path / "hpt", start, *still, experiment=OFFICIAL)
     assert f"{tmp_path / 'encoder'}: its MLM head is taken over" in err
     trained = weights(tmp_path / "mlm" / "version_0")["state_dict"]
     found = weights(tmp_path / "hpt" / "version_0")["state_dict"]

@@ -77,6 +77,18 @@ def test_scores_of_sums_are_those_of_the_dense_features():
         np.testing.assert_allclose(found[b], (passed * heads.numpy()).sum(axis=1), atol=1e-9)
 
 
+def test_a_twentieth_of_what_is_passed_on_is_dropped_in_training():
+    """HiAGM's rate; without edges a node hears of itself alone."""
+    gcn = HierarchyGCN(SMALL.parents, 2000)
+    features = torch.rand(SMALL.num_nodes, 2000)
+    with torch.no_grad():
+        gcn.up.zero_(), gcn.down.zero_()
+        whole, dropped = gcn.eval()(features), gcn.train()(features)
+    kept = dropped > 0
+    torch.testing.assert_close(dropped, kept * whole / 0.95)
+    assert 1 - kept.float().mean().item() == pytest.approx(0.05, abs=0.01)
+
+
 def test_scores_give_every_parameter_a_gradient():
     gcn = HierarchyGCN(SMALL.parents, WIDTH)
     documents, labels, heads = (

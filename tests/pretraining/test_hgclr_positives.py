@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from hierarchy_lm.batches import ProductBatch
-from hierarchy_lm.pretraining import HGCLRPretrainer
+from hierarchy_lm.pretraining import ContrastOptions, HGCLRPretrainer
 
 from .conftest import MakeDocuments
 from .hgclr_model import CLOSED, TARGETS, TREE, W0, W7, W23, make_batch, make_hgclr, words_of
@@ -90,6 +90,29 @@ def test_tokens_stay_whose_share_exceeds_gamma(make, batch, contrast):
     expected = (shares > model.contrast.gamma).astype(np.float32)
     assert 0 < expected.mean() < 1
     assert kept.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("max_labels", [1024, 6])
+def test_without_gamma_a_third_of_a_labels_mean_share_is_enough(make, batch, max_labels: int):
+    """NYT's 0.002 is that of 166 labels; here nine take part, or six of them."""
+    assert ContrastOptions().threshold(166) == pytest.approx(0.002, abs=1e-5)
+    taking_part = min(9, max_labels)
+    drawn = []
+    for gamma in (None, 1 / 3 / taking_part, 1 / 3 / 15):
+        model = make(gamma=gamma, max_labels=max_labels).eval()
+        torch.manual_seed(5)
+        words = words_of(model, batch.tokens)
+        with torch.no_grad():
+            drawn.append([model.kept_tokens(words, batch.targets).tolist() for _ in range(30)])
+    assert drawn[0] == drawn[1]
+    assert drawn[0] != drawn[2]
+
+
+def test_the_labels_layers_are_built_as_told(make):
+    graph = make(num_layers=3, num_heads=4, dropout=0.35).positives.graph
+    assert len(graph.layers) == 3
+    assert {layer.num_heads for layer in graph.layers} == {4}
+    assert {layer.dropout.p for layer in graph.layers} == {0.35}
 
 
 def test_kept_is_zero_or_one_and_has_the_gradient_of_the_shares(make, batch):

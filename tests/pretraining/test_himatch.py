@@ -194,6 +194,19 @@ def test_a_path_drawn_for_the_epoch_gives_the_label_but_all_paths_are_gold(make,
             assert not {sibling, other} & set(GOLD[document])
 
 
+@pytest.mark.parametrize("filter_gold", [True, False])
+def test_siblings_are_gold_where_they_officially_may(make, batch, filter_gold: bool):
+    """Of the last document w1's sibling is w4, and both are its nodes."""
+    model = make(matching=MatchingOptions(filter_gold=filter_gold))
+    found = {
+        int(sibling) in GOLD[document]
+        for epoch in range(20)
+        for drawn in [model._draw(model._train_targets(batch), batch, 0, epoch)]
+        for document, sibling in zip(drawn.documents.tolist(), drawn.nodes[2], strict=True)
+    }
+    assert found == ({False} if filter_gold else {False, True})
+
+
 def test_names_are_encoded_at_the_start_and_again_when_due(make, batch, monkeypatch):
     model = make(node_features="name_cls", refresh_every=3)
     steps = [0, 0, 1, 1, 2, 2, 3, 3, 4]  # with two batches to a step
