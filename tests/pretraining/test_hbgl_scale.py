@@ -32,8 +32,8 @@ def test_a_step_makes_nothing_larger_than_the_table_and_a_chunk(
     assert stage.steps == 1
     with Watch() as step:
         stage.learn(0.02 * torch.randn(C, WIDTH), Ranks(0, 1, lambda part: part), lambda *_: None)
-    # Attention of two subtrees of up to 510 nodes, in two heads; the vectors of all nodes; scores of
-    # masked nodes, 15 % and by chance a few more, never of all.
+    # Attention of two subtrees of up to 510 nodes, in two heads; the vectors of all nodes; scores
+    # of masked nodes, 15 % and by chance a few more, never of all.
     masked = 2 * 0.2 * 510 if how.get("candidates") == "all" else 0
     assert step.largest[0] <= max(2 * 2 * 511**2, C * WIDTH, C * masked), step.largest[1]
     assert step.largest_int64[0] <= C, step.largest_int64[1]
