@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -30,12 +30,14 @@ class Result:
     """Test scores of one fine-tuning run.
 
     Attributes:
+        dataset: Name of the folder that it was tested on.
         task: What it was fine-tuned on.
         encoder: Name of the encoder, or the path that its weights came from.
         seed: ``seed_everything``.
         metrics: By name.
     """
 
+    dataset: str
     task: str
     encoder: str
     seed: int
@@ -55,7 +57,8 @@ def compare(runs: list[str], output: str | None = None) -> None:
     """Print the test scores of fine-tuning runs, task by task and encoder by encoder.
 
     Runs of the same task and encoder (seeds) become mean and standard deviation; the last columns
-    give each encoder's gain over the first one, in points.
+    give each encoder's gain over the first one, in points. With runs on several datasets a task is
+    named with its dataset's folder.
 
     Args:
         runs: Run folders, or folders with runs anywhere below them; the first run's encoder is
@@ -65,7 +68,7 @@ def compare(runs: list[str], output: str | None = None) -> None:
     Raises:
         UserError: If a folder holds no tested run, or the table cannot be written.
     """
-    results = [result for run in runs for result in find_results(Path(run))]
+    results = _tell_datasets_apart([found for run in runs for found in find_results(Path(run))])
     encoders = list(dict.fromkeys(result.encoder for result in results))
     rows = table_rows(results, encoders)
     names = short_ends(encoders, "/", NO_NAME)
@@ -88,12 +91,22 @@ def find_results(folder: Path) -> list[Result]:
     return [_read(file) for file in files]
 
 
+def _tell_datasets_apart(results: list[Result]) -> list[Result]:
+    if len({result.dataset for result in results}) == 1:
+        return results
+    return [replace(result, task=f"{result.dataset}: {result.task}") for result in results]
+
+
 def _read(file: Path) -> Result:
     metrics = json.loads(file.read_text(encoding="utf-8"))
     config = yaml.safe_load((file.parent / CONFIG).read_text(encoding="utf-8"))
     data, model = config["data"]["init_args"], config["model"]
     return Result(
-        data.get("task") or "hierarchy", _encoder(model), config["seed_everything"], metrics
+        Path(data["dataset"]).name,
+        data.get("task") or "hierarchy",
+        _encoder(model),
+        config["seed_everything"],
+        metrics,
     )
 
 
