@@ -136,7 +136,7 @@ class TokenDataModule(LightningDataModule):
     def _rows(self, split: Split) -> NDArray[np.int64]:
         if not self.source.labelled_only:
             return np.arange(len(self.stores[split]))
-        if split not in self._labelled:  # asked for many times, to be told once
+        if split not in self._labelled:  # loaders and trainer ask again; it is said once
             self._labelled[split] = self._find_labelled(split)
         return self._labelled[split]
 

@@ -55,10 +55,9 @@ class ContrastOptions:
             if getattr(self, name) < 1:
                 raise ValueError(f"contrast.{name} must be at least 1, got {getattr(self, name)}")
         for name in ("gamma", "dropout"):
-            if not 0 <= (getattr(self, name) or 0.0) < 1:
-                raise ValueError(
-                    f"contrast.{name} must be from 0 to below 1, got {getattr(self, name)}"
-                )
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 1:
+                raise ValueError(f"contrast.{name} must be from 0 to below 1, got {value}")
         if self.weight < 0:
             raise ValueError(f"contrast.weight must be at least 0, got {self.weight}")
 

@@ -13,8 +13,9 @@ from rich.table import Table
 
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.reports.files import write_file
+from hierarchy_lm.reports.table_runs import read_run
 from hierarchy_lm.reports.texts import short_ends
-from hierarchy_lm.run_files import CONFIG
+from hierarchy_lm.run_files import CONFIG, RUN_RECORD
 
 NO_NAME = r"version_\d+|checkpoints|encoder|.*\.ckpt"
 """Last parts of a path to an encoder that say nothing of it."""
@@ -30,7 +31,7 @@ class Result:
     """Test scores of one fine-tuning run.
 
     Attributes:
-        dataset: Name of the folder that it was tested on.
+        dataset: What it was tested on: name of the folder, and fingerprint.
         task: What it was fine-tuned on.
         encoder: Name of the encoder, or the path that its weights came from.
         seed: ``seed_everything``.
@@ -58,7 +59,7 @@ def compare(runs: list[str], output: str | None = None) -> None:
 
     Runs of the same task and encoder (seeds) become mean and standard deviation; the last columns
     give each encoder's gain over the first one, in points. With runs on several datasets a task is
-    named with its dataset's folder.
+    named with its dataset.
 
     Args:
         runs: Run folders, or folders with runs anywhere below them; the first run's encoder is
@@ -102,7 +103,7 @@ def _read(file: Path) -> Result:
     config = yaml.safe_load((file.parent / CONFIG).read_text(encoding="utf-8"))
     data, model = config["data"]["init_args"], config["model"]
     return Result(
-        Path(data["dataset"]).name,
+        read_run(file.parent / RUN_RECORD).dataset,
         data.get("task") or "hierarchy",
         _encoder(model),
         config["seed_everything"],

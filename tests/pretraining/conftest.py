@@ -10,8 +10,9 @@ import torch
 from tokenizers import Tokenizer, models
 from transformers import AlbertConfig, AlbertModel, PreTrainedTokenizerFast
 
-from hierarchy_lm.backbones import BackboneOptions
+from hierarchy_lm.backbones import Backbone, BackboneOptions, create_backbone
 from hierarchy_lm.batches import ProductBatch, SparseTargets, TokenBatch
+from hierarchy_lm.nn import MLMHead
 from hierarchy_lm.vocabulary import Vocabulary, load_vocabulary
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -79,6 +80,15 @@ def narrow(tmp_path: Path) -> BackboneOptions:
     torch.manual_seed(0)
     AlbertModel(config, add_pooling_layer=False).save_pretrained(tmp_path / "narrow")
     return BackboneOptions(str(tmp_path / "narrow"))
+
+
+@pytest.fixture
+def encoder() -> tuple[Backbone, MLMHead]:
+    """With the MLM head that fits it, both from random weights."""
+    torch.manual_seed(0)
+    backbone = create_backbone(BackboneOptions("tiny", pretrained="none"), SIZE, PAD)
+    rows, width = backbone.word_embeddings.shape
+    return backbone, MLMHead(backbone.hidden_size, width, rows)
 
 
 @pytest.fixture

@@ -20,9 +20,7 @@ from hierarchy_lm.pretraining.hbgl_subtrees import Subtree
 from .conftest import CLS, MASK, fake_trainer
 from .hbgl_model import make_hbgl
 from .test_hbgl_graphs import TREE, WHOLE, A, Aa, Ab, Ac, Bd, mask, softplus
-from .test_hbgl_labels import ALONE, encoder, first_vectors, stage
-
-__all__ = ["encoder"]
+from .test_hbgl_labels import ALONE, first_vectors, stage
 
 # Of the tree's inner node a the only child is left out: here it is a leaf, with b beside it.
 CUT = Subtree(np.array([A, Aa, Ab]), np.array([-1, 0, 0]))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hierarchy_lm.backbones import Backbone, BackboneOptions, EmbeddedTokens, create_backbone
+from hierarchy_lm.backbones import Backbone, EmbeddedTokens
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.hierarchy import Hierarchy
 from hierarchy_lm.nn import MLMHead
@@ -16,14 +16,6 @@ from .conftest import CLS, MASK
 from .test_hbgl_graphs import BELOW, TREE, WHOLE, Ab, Ac, mask
 
 ALONE = Ranks(0, 1, lambda part: part)
-
-
-@pytest.fixture
-def encoder() -> tuple[Backbone, MLMHead]:
-    torch.manual_seed(0)
-    backbone = create_backbone(BackboneOptions("tiny", pretrained="none"), 40, 0)
-    rows, width = backbone.word_embeddings.shape
-    return backbone, MLMHead(backbone.hidden_size, width, rows)
 
 
 def stage(encoder: tuple[Backbone, MLMHead], seed: int = 0, **options) -> LabelStage:

@@ -8,16 +8,22 @@ from hierarchy_lm.reports.compare import NO_NAME, find_results, table_rows
 from hierarchy_lm.reports.texts import short_ends
 
 
-def write_run(folder, task, backbone, seed, micro, macro, dataset="sample"):
+def write_run(folder, task, backbone, seed, micro, macro, dataset="sample", content="1f"):
     folder.mkdir(parents=True)
     config = {
         "seed_everything": seed,
-        "data": {"init_args": {"dataset": dataset, "task": task}},
+        "data": {"init_args": {"task": task}},
         "model": {"init_args": {"backbone": backbone}},
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     scores = {"test/micro_f1": micro, "test/macro_f1": macro, "test/macro_f1_supported": macro}
     (folder / "test.json").write_text(json.dumps(scores))
+    record = {
+        "state": "finished",
+        "started": "",
+        "dataset": {"path": dataset, "fingerprint": content},
+    }
+    (folder / "run.json").write_text(json.dumps(record))
 
 
 @pytest.fixture
@@ -53,14 +59,14 @@ def test_markdown_has_mean_deviation_and_gain(runs, capsys):
 def test_the_same_task_of_another_dataset_is_another_row(tmp_path):
     mini, tuned = ({"name": "mini", "pretrained": weights} for weights in ("none", "sst"))
     write_run(tmp_path / "plain", "pc", mini, 0, 0.4, 0.2, "data/shop")
-    write_run(tmp_path / "other", "pc", tuned, 0, 0.9, 0.8)
+    write_run(tmp_path / "other", "pc", tuned, 0, 0.9, 0.8, "data/new/shop", "2e")
     write_run(tmp_path / "tuned", "pc", tuned, 0, 0.5, 0.3, "/srv/data/shop")
     table = tmp_path / "table.md"
     folders = [str(tmp_path / name) for name in ("plain", "other", "tuned")]
     assert main(["compare", *folders, "--output", str(table)]) == 0
     lines = table.read_text().splitlines()
-    assert "| shop: pc | micro F1 | 40.0 | 50.0 | +10.0 |" in lines
-    assert "| sample: pc | micro F1 | - | 90.0 | - |" in lines
+    assert "| shop (1f): pc | micro F1 | 40.0 | 50.0 | +10.0 |" in lines
+    assert "| shop (2e): pc | micro F1 | - | 90.0 | - |" in lines
 
 
 def test_encoders_of_other_runs_are_told_apart(tmp_path):
