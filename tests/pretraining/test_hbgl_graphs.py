@@ -1,6 +1,8 @@
 """Label graphs on a tree of seven nodes, against loops over their definition."""
 
 import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -85,23 +87,32 @@ def softplus(z: float) -> float:
     return math.log1p(math.exp(-abs(z))) + max(z, 0.0)
 
 
-SUBTREES, MASKS = [WHOLE, BELOW], [mask(Aa, Ab, Ac, Bd), mask(Ab, of=BELOW)]
+class Masked(NamedTuple):
+    """A subtree, who is masked, and what each of these stands for, by place."""
+
+    subtree: Subtree
+    mask: np.ndarray
+    stands_for: dict[int, set[int]]
 
 
-def slow_loss(states: Tensor, vectors: Tensor, loss: str, everything: bool, bug: bool) -> float:
-    total = 0.0
-    for k, (subtree, masked) in enumerate(zip(SUBTREES, MASKS, strict=True)):
-        wanted = [OFFICIAL if bug else OURS, {1: {1}}][k]
+def slow_terms(
+    cases: Sequence[Masked],
+    states: Sequence[Tensor],
+    vectors: Tensor,
+    loss: str,
+    everything: bool,
+) -> Iterator[list[float]]:
+    """Of every masked node: its terms, one for each candidate, or its cross entropy alone."""
+    for (subtree, masked, stands_for), state in zip(cases, states, strict=True):
         candidates = range(7) if everything else subtree.nodes.tolist()
         for place in np.flatnonzero(masked):
-            z = {node: float(states[k, place] @ vectors[node]) for node in candidates}
-            right = {int(subtree.nodes[other]) for other in wanted[int(place)]}
+            z = {node: float(state[place] @ vectors[node]) for node in candidates}
+            right = {int(subtree.nodes[other]) for other in stands_for[int(place)]}
             if loss == "ce":
                 own = z[int(subtree.nodes[place])]
-                total += math.log(sum(math.exp(value) for value in z.values())) - own
+                yield [math.log(sum(math.exp(value) for value in z.values())) - own]
             else:
-                total += sum(softplus(z[n]) - z[n] * (n in right) for n in candidates)
-    return total
+                yield [softplus(z[n]) - z[n] * (n in right) for n in candidates]
 
 
 @pytest.mark.parametrize("loss", ["bce", "ce"])
@@ -110,7 +121,12 @@ def slow_loss(states: Tensor, vectors: Tensor, loss: str, everything: bool, bug:
 def test_loss_is_that_of_loops_over_masked_nodes_and_candidates(loss, everything, bug):
     torch.manual_seed(0)
     vectors, states = torch.randn(7, 4).double(), torch.randn(2, 7, 4).double()
-    graphs = batch_graphs(SUBTREES, MASKS)
+    cases = [
+        Masked(WHOLE, mask(Aa, Ab, Ac, Bd), OFFICIAL if bug else OURS),
+        Masked(BELOW, mask(Ab, of=BELOW), {1: {1}}),
+    ]
+    graphs = batch_graphs([case.subtree for case in cases], [case.mask for case in cases])
     table = vectors if everything else None
     found = graph_loss(states, vectors[graphs.nodes], graphs, table, loss, bug)
-    assert float(found) == pytest.approx(slow_loss(states, vectors, loss, everything, bug))
+    terms = slow_terms(cases, list(states), vectors, loss, everything)
+    assert float(found) == pytest.approx(sum(map(sum, terms)))

@@ -1,6 +1,5 @@
 """A step of HBGL's first stage as a whole, against one subtree and one masked node at a time."""
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +18,16 @@ from hierarchy_lm.pretraining.hbgl_subtrees import Subtree
 
 from .conftest import CLS, MASK, fake_trainer
 from .hbgl_model import make_hbgl
-from .test_hbgl_graphs import TREE, WHOLE, A, Aa, Ab, Ac, Bd, mask, softplus
+from .test_hbgl_graphs import TREE, WHOLE, A, Aa, Ab, Ac, Bd, Masked, mask, slow_terms
 from .test_hbgl_labels import ALONE, first_vectors, stage
 
 # Of the tree's inner node a the only child is left out: here it is a leaf, with b beside it.
 CUT = Subtree(np.array([A, Aa, Ab]), np.array([-1, 0, 0]))
-SUBTREES = [WHOLE, CUT]
-MASKS = [mask(A, Ab, Ac, Bd), mask(Aa, Ab, of=CUT)]
-STANDS_FOR = [{A: {A}, Ab: {Ab, Ac}, Ac: {Ab, Ac}, Bd: {Bd}}, {Aa: {Aa, Ab}, Ab: {Aa, Ab}}]
+CASES = [
+    Masked(WHOLE, mask(A, Ab, Ac, Bd), {A: {A}, Ab: {Ab, Ac}, Ac: {Ab, Ac}, Bd: {Bd}}),
+    Masked(CUT, mask(Aa, Ab, of=CUT), {1: {1, 2}, 2: {1, 2}}),
+]
+SUBTREES, MASKS = [case.subtree for case in CASES], [case.mask for case in CASES]
 
 
 def attended(subtree: Subtree, both_ways: bool) -> Tensor:
@@ -43,13 +44,15 @@ def attended(subtree: Subtree, both_ways: bool) -> Tensor:
     return links
 
 
-def slow_states(parts: tuple[Backbone, MLMHead], table: Tensor, k: int, both_ways: bool) -> Tensor:
+def slow_states(
+    parts: tuple[Backbone, MLMHead], table: Tensor, case: Masked, both_ways: bool
+) -> Tensor:
     """States of one subtree's nodes behind Hugging Face's own forward pass and MLM head."""
-    (backbone, head), subtree = parts, SUBTREES[k]
+    (backbone, head), subtree = parts, case.subtree
     words = backbone.encoder.get_input_embeddings().weight
     rows = [words[CLS]]
     for place, node in enumerate(subtree.nodes.tolist()):
-        rows.append(words[MASK] if MASKS[k][place] else table[node])
+        rows.append(words[MASK] if case.mask[place] else table[node])
     blocked = torch.where(attended(subtree, both_ways), 0.0, -1e9).double()
     depths = [0, *(len(TREE.paths[node].split(" > ")) for node in subtree.nodes)]
     states = backbone.encoder(
@@ -58,21 +61,6 @@ def slow_states(parts: tuple[Backbone, MLMHead], table: Tensor, k: int, both_way
         position_ids=torch.tensor([depths]),
     ).last_hidden_state[0, 1:]
     return head.norm(F.gelu(head.dense(states)))
-
-
-def slow_losses(parts: tuple[Backbone, MLMHead], table: Tensor, loss: str, everything: bool):
-    """Of every masked node: its terms, one for each candidate, or its cross entropy alone."""
-    for k, subtree in enumerate(SUBTREES):
-        states = slow_states(parts, table, k, loss == "bce")
-        candidates = list(range(7)) if everything else subtree.nodes.tolist()
-        for place in np.flatnonzero(MASKS[k]):
-            own = int(subtree.nodes[place])
-            scores = {node: float(states[place] @ table[node]) for node in candidates}
-            if loss == "ce":
-                yield [math.log(sum(math.exp(z) for z in scores.values())) - scores[own]]
-            else:
-                due = STANDS_FOR[k][own]
-                yield [softplus(z) - z * (node in due) for node, z in scores.items()]
 
 
 @pytest.fixture
@@ -92,7 +80,8 @@ def test_a_step_is_that_of_single_subtrees_and_nodes(parts, monkeypatch, loss, c
     made = stage(parts, loss=loss, candidates=candidates, chunk=1, passes=1.0)
     with torch.no_grad():
         found = float(made.loss(table, batch_graphs(SUBTREES, MASKS)))
-        terms = list(slow_losses(parts, table, loss, candidates == "all"))
+        states = [slow_states(parts, table, case, loss == "bce") for case in CASES]
+        terms = list(slow_terms(CASES, states, table, loss, candidates == "all"))
     assert found == pytest.approx(sum(sum(each) for each in terms), rel=1e-6)
     reported: list[float] = []
     monkeypatch.setattr(made, "_draw", lambda step: (SUBTREES, MASKS))
