@@ -3,12 +3,14 @@
 import json
 import re
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hierarchy_lm.reports.chart_lines import thin
 from hierarchy_lm.reports.charts import axis
+from hierarchy_lm.reports.report import _png_renderer
 from hierarchy_lm.reports.runs_data import find_runs, tell_apart
 
 
@@ -201,6 +203,18 @@ def test_charts_become_files_of_their_own(run, tmp_path, curves, capsys, reporte
         content = file.read_bytes()
         assert content[:8] == b"\x89PNG\r\n\x1a\n"
         assert int.from_bytes(content[16:20], "big") == 3 * 420
+
+
+@pytest.mark.skipif(
+    not Path("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf").is_file(), reason="needs DejaVu"
+)
+def test_a_png_has_words_where_there_is_no_arial(run, tmp_path, reported):
+    folder = run("a/version_0", metrics={"val/micro_f1_L1": 0.5})
+    plots = tmp_path / "plots"
+    reported(tmp_path / "out", folder, "--plots", plots, "--png", "true")
+    svg = (plots / "levels-chart.svg").read_text(encoding="utf-8")
+    wordless = _png_renderer()(re.sub("<text.*?</text>", "", svg, flags=re.DOTALL))
+    assert len((plots / "levels-chart.png").read_bytes()) > 2 * len(wordless)
 
 
 def test_png_without_its_extra_is_refused_before_anything_is_written(
