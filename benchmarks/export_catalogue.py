@@ -9,6 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hierarchy_lm.parquet import read_table
+
 COLUMNS = ["item_id", "title", "description", "bullet_points", "weight", "locale", "node_ids"]
 
 
@@ -21,7 +23,7 @@ def export_catalogue(dataset: Path, output: Path) -> None:
             keep the splits: ``files: {train: OUTPUT/train-*.parquet, ...}``.
     """
     output.mkdir(parents=True)
-    paths = pq.read_table(dataset / "hierarchy.parquet", columns=["path"])["path"].combine_chunks()
+    paths = read_table(dataset / "hierarchy.parquet", ["path"])["path"].combine_chunks()
     for shard in sorted((dataset / "products").glob("*.parquet")):
         with pq.ParquetFile(shard) as file:
             schema = file.schema_arrow

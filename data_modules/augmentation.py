@@ -15,6 +15,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from data_modules.columns import TYPES, read_row_groups
+from data_modules.shard_writer import parquet_writer
 from data_modules.shards import Shard
 from hierarchy_lm.errors import UserError
 
@@ -195,9 +196,7 @@ def _write(
     temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp")
     done = 0
     try:
-        with pq.ParquetWriter(
-            temporary, schema, compression="zstd", write_page_checksum=True
-        ) as writer:
+        with parquet_writer(temporary, schema) as writer:
             for originals in _originals(shards, copies.rows):
                 span = range(done, done + originals.num_rows)
                 titles = _titles(originals["title"], span, copies, names, options, seed)

@@ -24,6 +24,7 @@ from data_modules.shards import Shard, find_shards
 from data_modules.tokens import CacheSpec, TokenStore, open_cache
 from hierarchy_lm.batches import ProductBatch
 from hierarchy_lm.dataset import SPLITS
+from hierarchy_lm.dataset_folder import Dataset
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.hierarchy import Hierarchy
 from hierarchy_lm.text import TextOptions
@@ -42,6 +43,7 @@ class Source:
     """Shards and what their labels mean.
 
     Attributes:
+        dataset: The dataset folder that they are of.
         folder: Folder of the shards.
         schema: Their columns.
         label_column: Column of label ids.
@@ -52,6 +54,7 @@ class Source:
         labelled_only: Leave out rows without a label when training and evaluating.
     """
 
+    dataset: Dataset
     folder: Path
     schema: pa.Schema
     label_column: str

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from data_modules.sample import default_sample, default_sample_path
-from hierarchy_lm.dataset import read_dataset
+from hierarchy_lm.dataset_folder import Dataset, open_dataset
 from hierarchy_lm.errors import UserError
 
 SAMPLE = "sample"
@@ -14,19 +14,18 @@ def dataset_path(name: str) -> Path:
     return default_sample_path() if name == SAMPLE else Path(name)
 
 
-def find_dataset(name: str) -> Path:
-    """Folder of a dataset that exists; the sample is generated on first use.
+def find_dataset(name: str) -> Dataset:
+    """A dataset that exists, looked through; the sample is generated on first use.
 
     Raises:
-        UserError: If there is no such folder, or no dataset in it.
+        UserError: If there is no such folder, or no whole dataset in it.
     """
     if name == SAMPLE:
-        return default_sample()
+        return open_dataset(default_sample())
     folder = Path(name)
     if not folder.is_dir():
         raise UserError(
             f"dataset '{name}': no such folder; make one with `hlm prepare` or `hlm sample`, "
             "or use dataset: sample"
         )
-    read_dataset(folder)
-    return folder
+    return open_dataset(folder)

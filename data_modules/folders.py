@@ -1,12 +1,12 @@
 """Dataset folders that are whole or absent, and their fingerprint."""
 
-import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from data_modules.manifest import folder_manifest, manifest_fingerprint
 from hierarchy_lm.errors import UserError
 
 
@@ -37,9 +37,4 @@ def new_folder(output: Path) -> Iterator[Path]:
 
 def fingerprint(folder: Path) -> str:
     """Hash of all Parquet files of a folder; other rows or another tree give another one."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.parquet")):
-        digest.update(path.relative_to(folder).as_posix().encode())
-        with path.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()
+    return manifest_fingerprint(folder_manifest(folder))

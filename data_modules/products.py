@@ -23,17 +23,18 @@ def product_source(
     dataset: str, cache_dir: str | None, label_column: LabelColumn = "node_ids"
 ) -> tuple[Source, Hierarchy]:
     """The products of a dataset folder with their nodes, those without any included."""
-    folder = find_dataset(dataset)
-    hierarchy = Hierarchy.from_parquet(folder / "hierarchy.parquet")
+    found = find_dataset(dataset)
+    hierarchy = found.hierarchy
     schema = PRODUCT_SCHEMA
     if label_column not in schema.names:
         schema = schema.append(pa.field(label_column, pa.list_(pa.int32())))
     source = Source(
-        folder=folder / "products",
+        dataset=found,
+        folder=found.folder / "products",
         schema=schema,
         label_column=label_column,
         num_labels=hierarchy.num_nodes,
-        cache=cache_folder(folder, cache_dir, "products"),
+        cache=cache_folder(found.folder, cache_dir, "products"),
         hierarchy=hierarchy,
         labelled_only=True,
     )

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from hierarchy_lm.errors import UserError
-
-FOOTER_TAIL = 8  # a Parquet file ends in the footer's length (4 bytes) and "PAR1"
+from hierarchy_lm.parquet import Footer, read_footer
 
 
 @dataclass(frozen=True)
@@ -55,19 +53,10 @@ def find_shards(folder: Path, split: str, schema: pa.Schema, columns: list[str])
 
 
 def _check_shard(path: Path, columns: Mapping[str, pa.DataType]) -> Shard:
-    try:
-        with pq.ParquetFile(path) as file:
-            metadata = file.metadata
-            found = file.schema_arrow
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
-        size = path.stat().st_size
-        what = (
-            "is empty (0 bytes)" if size == 0 else f"is truncated or no Parquet file ({size} bytes)"
-        )
-        raise UserError(f"{path}: {what}; write the shard again") from error
+    footer = read_footer(path)
     for name, expected in columns.items():
-        _check_column(path, found, name, expected)
-    return Shard(path, metadata.num_rows, metadata.num_row_groups, _footer_digest(path))
+        _check_column(path, footer.schema, name, expected)
+    return Shard(path, footer.num_rows, footer.num_row_groups, _digest(path, footer))
 
 
 def _check_column(path: Path, found: pa.Schema, name: str, expected: pa.DataType) -> None:
@@ -102,12 +91,6 @@ def _is_string(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def _footer_digest(path: Path) -> str:
-    stat = path.stat()
-    size = stat.st_size
-    with path.open("rb") as file:
-        file.seek(size - FOOTER_TAIL)
-        length = int.from_bytes(file.read(4), "little")
-        file.seek(size - FOOTER_TAIL - length)
-        footer = file.read(length)
-    return hashlib.sha256(f"{path.name} {size} {stat.st_mtime_ns} ".encode() + footer).hexdigest()
+def _digest(path: Path, footer: Footer) -> str:
+    about = f"{path.name} {footer.size} {path.stat().st_mtime_ns} "
+    return hashlib.sha256(about.encode() + footer.content).hexdigest()

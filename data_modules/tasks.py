@@ -16,8 +16,8 @@ from data_modules.datasets import find_dataset
 from data_modules.node_texts import LINKS, NodeText, NodeTexts, node_texts
 from data_modules.tokens import CacheSpec
 from hierarchy_lm.dataset import TASK_SCHEMA, TaskInfo, TaskKind, read_task
+from hierarchy_lm.dataset_folder import Dataset
 from hierarchy_lm.errors import UserError
-from hierarchy_lm.hierarchy import Hierarchy
 from hierarchy_lm.text import TextOptions
 
 
@@ -27,15 +27,16 @@ def task_source(dataset: str, task: str, cache_dir: str | None) -> tuple[Source,
     Raises:
         UserError: If there is no such dataset or task.
     """
-    dataset_folder = find_dataset(dataset)
-    folder = dataset_folder / "tasks" / task
+    found = find_dataset(dataset)
+    folder = found.folder / "tasks" / task
     info = read_task(folder)
     source = Source(
+        dataset=found,
         folder=folder,
         schema=TASK_SCHEMA,
         label_column="label_ids",
         num_labels=len(info.labels),
-        cache=cache_folder(dataset_folder, cache_dir, f"tasks/{task}"),
+        cache=cache_folder(found.folder, cache_dir, f"tasks/{task}"),
         pair=info.pair,
     )
     return source, info
@@ -73,7 +74,7 @@ class TaskDataModule(TokenDataModule):
         source, info = task_source(dataset, task, cache_dir)
         super().__init__(source, tokenizer, text, batch, num_workers, predict_split)
         self.kind = info.kind
-        self.nodes = None if node_text == "none" else _node_texts(dataset, node_text)
+        self.nodes = None if node_text == "none" else _node_texts(source.dataset, node_text)
 
     def _spec(self, split: Split, folder: Path) -> CacheSpec:
         spec = super()._spec(split, folder)
@@ -124,11 +125,10 @@ def check_one_label(
         )
 
 
-def _node_texts(dataset: str, kind: Literal["leaf", "path"]) -> NodeTexts:
-    file = find_dataset(dataset) / "hierarchy.parquet"
-    if not file.is_file():
+def _node_texts(dataset: Dataset, kind: Literal["leaf", "path"]) -> NodeTexts:
+    if not dataset.tree_file.is_file():
         raise UserError(
-            f"{dataset}: has no tree, which node_text needs; prepare it with 'products', or set "
-            "data.node_text: none"
+            f"{dataset.folder}: has no tree, which node_text needs; prepare it with 'products', "
+            "or set data.node_text: none"
         )
-    return node_texts(Hierarchy.from_parquet(file), kind)
+    return node_texts(dataset.hierarchy, kind)

@@ -11,7 +11,10 @@ import pyarrow as pa
 
 from hierarchy_lm.errors import UserError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE = (1, SCHEMA_VERSION)
+"""Version 1 has no list of files."""
+HIERARCHY = "hierarchy.parquet"
 SPLITS = ("train", "validation", "test")
 PATH_SEPARATOR = " > "
 SPLIT_STARTS = {"validation": "cccccccc", "test": "e6666666"}
@@ -26,6 +29,7 @@ HIERARCHY_SCHEMA = pa.schema(
         pa.field("level", pa.int16(), nullable=False),
         pa.field("name", pa.string(), nullable=False),
         pa.field("path", pa.string(), nullable=False),
+        pa.field("key", pa.string()),
     ]
 )
 TEXT_FIELDS = [
@@ -81,6 +85,25 @@ class TaskInfo:
 
 
 @dataclass(frozen=True)
+class FileRecord:
+    """What ``dataset.json`` says of one Parquet file.
+
+    Attributes:
+        split: The split that its rows belong to; None for the tree.
+        rows: Number of rows.
+        size: Bytes.
+        footer: SHA-256 of its footer, which is compared whenever the dataset is opened.
+        sha256: SHA-256 of the whole file, which `hlm check` compares.
+    """
+
+    split: str | None
+    rows: int
+    size: int
+    footer: str
+    sha256: str
+
+
+@dataclass(frozen=True)
 class DatasetInfo:
     """``dataset.json``: what the folder holds and where it came from.
 
@@ -91,6 +114,9 @@ class DatasetInfo:
         fingerprint: Hash of the hierarchy and the rows; caches are keyed by it.
         counts: Rows per split, nodes, levels, and whatever else the writer counted.
         tasks: Names of the folders under ``tasks``.
+        hierarchy_fingerprint: That of the tree, None without one; every shard names it too.
+        files: Every Parquet file of the folder by its path below it, in POSIX form; None in a
+            folder of an older release.
     """
 
     name: str
@@ -100,6 +126,8 @@ class DatasetInfo:
     counts: Mapping[str, int] = field(default_factory=dict)
     tasks: list[str] = field(default_factory=list)
     schema_version: int = SCHEMA_VERSION
+    hierarchy_fingerprint: str | None = None
+    files: Mapping[str, FileRecord] | None = None
 
 
 MAKE = "make it with `hlm prepare` or `hlm sample`"
@@ -161,15 +189,23 @@ def read_dataset(path: Path) -> DatasetInfo:
     content = read_json(file, MAKE)
     # Before anything else is looked at: another version may have other keys.
     version = content.get("schema_version", SCHEMA_VERSION)
-    if version != SCHEMA_VERSION:
+    if version not in READABLE:
         raise UserError(
-            f"{path}: schema version {version}, this release reads {SCHEMA_VERSION}; "
-            "prepare the dataset again"
+            f"{path}: schema version {version}, this release reads "
+            f"{' and '.join(map(str, READABLE))}; prepare the dataset again"
         )
+    if content.get("files") is not None:
+        content["files"] = _read_records(file, content["files"])
     return _build(DatasetInfo, file, content)
 
 
-_Info = TypeVar("_Info", TaskInfo, DatasetInfo)
+def _read_records(file: Path, files: Any) -> dict[str, FileRecord]:  # noqa: ANN401
+    if not isinstance(files, dict) or not all(isinstance(one, dict) for one in files.values()):
+        raise UserError(f"{file}: 'files' must hold an object for each file; make it again")
+    return {name: _build(FileRecord, file, record) for name, record in files.items()}
+
+
+_Info = TypeVar("_Info", TaskInfo, DatasetInfo, FileRecord)
 
 
 def _build(kind: type[_Info], file: Path, content: dict[str, Any]) -> _Info:

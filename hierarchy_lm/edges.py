@@ -11,6 +11,9 @@ MAX_DEPTH = 100
 MAX_COPIES = 10
 """With ``multi_parent="duplicate"``: how many nodes the tree may have per key of the table."""
 
+MAX_NAMED = 20
+"""How many repeated paths a message names."""
+
 MultiParent = Literal["error", "duplicate"]
 NodePath = tuple[str, ...]
 
@@ -20,6 +23,7 @@ def paths_of_edges(
     parent_keys: Sequence[str | None],
     names: Sequence[str],
     multi_parent: MultiParent = "error",
+    merge: bool = False,
 ) -> dict[str, list[NodePath]]:
     """Paths from the root to every key of an edge table, one row per (node, parent).
 
@@ -29,6 +33,7 @@ def paths_of_edges(
         names: Display name of the node.
         multi_parent: What to do with a node of several parents: refuse it, or repeat it and all
             below it under each parent.
+        merge: Let nodes of one name below one parent have one path, instead of refusing them.
 
     Returns:
         The path or paths of each key.
@@ -51,7 +56,8 @@ def paths_of_edges(
         ]
         total += len(paths[key])
         _check_growth(key, paths[key][0], total, len(parents))
-    _check_unique(paths)
+    if not merge:
+        _check_unique(paths)
     return paths
 
 
@@ -132,14 +138,24 @@ def _check_growth(key: str, path: NodePath, total: int, keys: int) -> None:
 
 
 def _check_unique(paths: Mapping[str, list[NodePath]]) -> None:
-    owner: dict[NodePath, str] = {}
-    for key, own in paths.items():
-        for path in own:
-            if owner.setdefault(path, key) != key:
-                raise UserError(
-                    f"tree: nodes '{owner[path]}' and '{key}' have the same path "
-                    f"'{' > '.join(path)}'; rename or merge one"
-                )
+    keys_of: dict[NodePath, list[str]] = {}
+    for key, several in paths.items():
+        for path in several:
+            keys_of.setdefault(path, []).append(key)
+    same = [(path, keys) for path, keys in keys_of.items() if len(set(keys)) > 1]
+    if same:
+        # Paths below a repeated one repeat for its sake.
+        same = [pair for pair in same if pair[0][:-1] not in dict(same)] or same
+        shown = "; ".join(
+            f"nodes {', '.join(map(_single_quote, keys))} have the same path '{' > '.join(path)}'"
+            for path, keys in same[:MAX_NAMED]
+        )
+        more = f"; and {len(same) - MAX_NAMED} more" if len(same) > MAX_NAMED else ""
+        raise UserError(f"tree: {shown}{more}; rename them, or set same_names: merge")
+
+
+def _single_quote(key: str) -> str:
+    return f"'{key}'"
 
 
 def _quote(keys: Sequence[str | None]) -> str:

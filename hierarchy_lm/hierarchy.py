@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from hierarchy_lm.dataset import HIERARCHY_SCHEMA, PATH_SEPARATOR
 from hierarchy_lm.edges import MAX_DEPTH, MultiParent, NodePath, paths_of_edges
 from hierarchy_lm.errors import UserError
+from hierarchy_lm.hierarchy_table import KEY, check_column, read_columns
+from hierarchy_lm.parquet import HIERARCHY_KEY
 
 LARGEST = "largest"
 """Stands for the department with the most leaves."""
@@ -37,7 +39,8 @@ class Hierarchy:
         level_offsets: ``(L + 1,)`` int64; level l holds the ids from ``level_offsets[l - 1]`` up to
             ``level_offsets[l]``, exclusive.
         is_leaf: ``(C,)`` bool.
-        key_to_ids: For a tree made from an edge table, the node ids of each of its keys.
+        keys: The key that the shop's own tree file gave each node, None where it gave none.
+        key_to_ids: The node ids of each of these keys.
     """
 
     def __init__(self, paths: Sequence[NodePath]) -> None:
@@ -55,7 +58,15 @@ class Hierarchy:
         self.level_offsets: NDArray[np.int64] = np.concatenate([[0], np.cumsum(counts)])
         self.is_leaf: NDArray[np.bool_] = np.ones(len(paths), dtype=bool)
         self.is_leaf[self.parents[self.parents >= 0]] = False
-        self.key_to_ids: dict[str, list[int]] = {}
+        self.set_keys({})
+
+    def set_keys(self, key_to_ids: Mapping[str, Sequence[int]]) -> None:
+        """Say which nodes each key of the shop stands for; of a node's keys the first is kept."""
+        self.key_to_ids = {key: list(ids) for key, ids in key_to_ids.items()}
+        self.keys: list[str | None] = [None] * self.num_nodes
+        for key, ids in self.key_to_ids.items():
+            for node in ids:
+                self.keys[node] = key if self.keys[node] is None else self.keys[node]
 
     @classmethod
     def from_paths(cls, paths: Iterable[Sequence[str]]) -> "Hierarchy":
@@ -83,10 +94,12 @@ class Hierarchy:
         """Tree of an edge table; see :func:`hierarchy_lm.edges.paths_of_edges`."""
         by_key = paths_of_edges(keys, parent_keys, names, multi_parent)
         tree = cls.from_paths(path for paths in by_key.values() for path in paths)
-        tree.key_to_ids = {
-            key: [tree.node_of(PATH_SEPARATOR.join(path)) for path in paths]
-            for key, paths in by_key.items()
-        }
+        tree.set_keys(
+            {
+                key: [tree.node_of(PATH_SEPARATOR.join(path)) for path in paths]
+                for key, paths in by_key.items()
+            }
+        )
         return tree
 
     @classmethod
@@ -96,7 +109,7 @@ class Hierarchy:
         Raises:
             UserError: If the file is missing or broken, or breaks the rules of docs/dataset.md.
         """
-        table = _read_table(path)
+        table = read_columns(path)
         paths = [tuple(joined.split(PATH_SEPARATOR)) for joined in table["path"].to_pylist()]
         try:
             for names in paths:
@@ -107,15 +120,28 @@ class Hierarchy:
         except KeyError as error:
             raise UserError(f"{path}: the tree lacks the parent node {error}") from error
         for column, expected in tree._columns().items():
-            _check_column(path, column, table[column].to_numpy(), np.asarray(expected))
+            check_column(path, column, table[column].to_numpy(), np.asarray(expected))
         keys = list(zip(tree.levels.tolist(), tree.paths, strict=True))
         if keys != sorted(set(keys)):
             raise UserError(f"{path}: nodes must be distinct and sorted by (level, path)")
+        named = (table.schema.metadata or {}).get(HIERARCHY_KEY)
+        if named not in (None, tree.fingerprint.encode()):
+            raise UserError(f"{path}: its paths were changed; prepare the dataset again")
+        tree._read_keys(table[KEY].to_pylist())
         return tree
+
+    def _read_keys(self, keys: Sequence[str | None]) -> None:
+        key_to_ids: dict[str, list[int]] = {}
+        for node, key in enumerate(keys):
+            if key is not None:
+                key_to_ids.setdefault(key, []).append(node)
+        self.set_keys(key_to_ids)
 
     def to_parquet(self, path: Path) -> None:
         """Write the table that :meth:`from_parquet` reads."""
-        pq.write_table(pa.table(self._columns(), schema=HIERARCHY_SCHEMA), path)
+        schema = HIERARCHY_SCHEMA.with_metadata({HIERARCHY_KEY: self.fingerprint})
+        table = pa.table({**self._columns(), KEY: self.keys}, schema=schema)
+        pq.write_table(table, path, write_page_checksum=True)
 
     def _columns(self) -> dict[str, Any]:
         return {
@@ -239,30 +265,3 @@ def _check_names(path: NodePath) -> None:
     for name in path:
         if PATH_SEPARATOR in f" {name} ":  # "a >" too: its joined path would split elsewhere
             raise UserError(f"tree: the node name '{name}' holds the separator '{PATH_SEPARATOR}'")
-
-
-def _read_table(path: Path) -> pa.Table:
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"{path}: cannot read the tree ({reason}); prepare the dataset again"
-        ) from error
-    types = dict(zip(table.schema.names, table.schema.types, strict=True))
-    for field in HIERARCHY_SCHEMA:
-        if types.get(field.name) != field.type:
-            raise UserError(f"{path}: needs a column '{field.name}' of type {field.type}")
-        if table[field.name].null_count:
-            raise UserError(f"{path}: column '{field.name}' holds nulls; prepare the dataset again")
-    return table.select(HIERARCHY_SCHEMA.names)
-
-
-def _check_column(path: Path, column: str, found: NDArray[Any], expected: NDArray[Any]) -> None:
-    wrong = np.flatnonzero(found != expected)
-    if len(wrong):
-        row = int(wrong[0])
-        raise UserError(
-            f"{path}: row {row}, column '{column}' holds '{found[row]}' but its path says "
-            f"'{expected[row]}'; prepare the dataset again"
-        )

@@ -1,6 +1,7 @@
 """What all models of labels have in common: an encoder in training, and F1."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Protocol
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ from hierarchy_lm.metrics import LabelF1, LevelF1
 from hierarchy_lm.training import EncoderTraining, TrainingData
 
 PREDICTIONS = pa.schema([("labels", pa.list_(pa.string())), ("scores", pa.list_(pa.float32()))])
+KEYS = pa.field("keys", pa.list_(pa.string()))
 
 
 class LabelledData(TrainingData, Protocol):
@@ -39,6 +41,11 @@ class EncoderModule(EncoderTraining):
     @abstractmethod
     def label_names(self) -> list[str]:
         """Names of the labels, in the order of their ids."""
+
+    @property
+    def label_keys(self) -> Sequence[str | None] | None:
+        """The shop's own keys of the labels that are nodes; None where labels are none."""
+        return None
 
     @abstractmethod
     def evaluate(self, batch: ProductBatch) -> tuple[Tensor, SparseTargets]:
@@ -108,8 +115,8 @@ class EncoderModule(EncoderTraining):
 
     @property
     def prediction_schema(self) -> pa.Schema:
-        """Columns of the predictions: names of the labels, and their probabilities."""
-        return PREDICTIONS
+        """Columns of the predictions: names of the labels, their probabilities, keys of nodes."""
+        return PREDICTIONS if self.label_keys is None else PREDICTIONS.append(KEYS)
 
     def prediction_columns(
         self, prediction: dict[str, Tensor], batch: ProductBatch
@@ -118,6 +125,9 @@ class EncoderModule(EncoderTraining):
         counts = torch.bincount(prediction["documents"], minlength=len(batch.rows)).cpu()
         ends = torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)])
         offsets = pa.array(ends.numpy().astype("int32"))
-        names = pa.array(self.label_names).take(pa.array(prediction["labels"].cpu().numpy()))
+        labels = pa.array(prediction["labels"].cpu().numpy())
         scores = pa.array(prediction["scores"].float().cpu().numpy())
-        return [pa.ListArray.from_arrays(offsets, part) for part in (names, scores)]
+        parts = [pa.array(self.label_names).take(labels), scores]
+        if self.label_keys is not None:
+            parts.append(pa.array(self.label_keys, pa.string()).take(labels))
+        return [pa.ListArray.from_arrays(offsets, part) for part in parts]

@@ -17,9 +17,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from hierarchy_lm.dataset import read_dataset
+from hierarchy_lm.dataset_folder import Dataset
 from hierarchy_lm.errors import UserError
-from hierarchy_lm.hierarchy import Hierarchy
 
 PROJECT = "hierarchy-lm"
 GIT_SECONDS = 10
@@ -65,16 +64,15 @@ def new_record(
     }
 
 
-def dataset_record(dataset: Path) -> dict[str, str]:
+def dataset_record(dataset: Dataset) -> dict[str, str]:
     """Path of a dataset folder, and fingerprints of it and its tree, if it has one.
 
     Raises:
-        UserError: If it is no dataset folder, or its tree is broken.
+        UserError: If its tree is broken.
     """
-    record = {"path": str(dataset), "fingerprint": read_dataset(dataset).fingerprint}
-    tree = dataset / "hierarchy.parquet"
-    if tree.is_file():  # a dataset may hold downstream tasks alone
-        record["hierarchy"] = Hierarchy.from_parquet(tree).fingerprint
+    record = {"path": str(dataset.folder), "fingerprint": dataset.info.fingerprint}
+    if dataset.tree_file.is_file():  # a dataset may hold downstream tasks alone
+        record["hierarchy"] = dataset.hierarchy.fingerprint
     return record
 
 

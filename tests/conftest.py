@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -12,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hierarchy_lm.dataset import PRODUCT_SCHEMA, DatasetInfo, write_json
+from data_modules.manifest import folder_manifest, manifest_fingerprint
+from hierarchy_lm.dataset import PRODUCT_SCHEMA, DatasetInfo, read_dataset, write_json
 from hierarchy_lm.hierarchy import Hierarchy
 
 # One thread, here and in every process that a test starts: sums in one order, runs bit-equal.
@@ -109,6 +111,14 @@ def write_shop(folder: Path, seed: int = 0) -> Path:
             pq.write_table(table, folder / "products" / f"{split}-{shard:05d}.parquet")
     tree.to_parquet(folder / "hierarchy.parquet")
     write_json(folder / "dataset.json", DatasetInfo("shop", "by hand", "none", str(seed)))
+    return folder
+
+
+def seal(folder: Path) -> Path:
+    """Let ``dataset.json`` list the files as they are now, as if they had been written so."""
+    files = folder_manifest(folder)
+    info = replace(read_dataset(folder), fingerprint=manifest_fingerprint(files), files=files)
+    write_json(folder / "dataset.json", info)
     return folder
 
 

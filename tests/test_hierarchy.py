@@ -102,6 +102,28 @@ def test_closure_of_nothing_keeps_the_rows(retail, rows):
     assert from_csr(*retail.close(*csr(rows))) == rows
 
 
+def test_keys_of_an_edge_table_stand_at_their_nodes():
+    keys, parents = ["9", "30", "30", "7", "31"], [None, "9", "7", None, "30"]
+    named = ["Bikes", "Lamps", "Lamps", "Tents", "Bulbs"]
+    tree = Hierarchy.from_edges(keys, parents, named, "duplicate")
+    assert tree.paths == [
+        *("Bikes", "Tents", "Bikes > Lamps", "Tents > Lamps"),
+        *("Bikes > Lamps > Bulbs", "Tents > Lamps > Bulbs"),
+    ]
+    assert tree.keys == ["9", "7", "30", "30", "31", "31"]
+
+
+def test_a_tree_of_paths_takes_keys_and_keeps_its_fingerprint(retail):
+    assert retail.keys == [None] * 8
+    before = retail.fingerprint
+    retail.set_keys({"b": [7], "a": [7, 0], "of no node": []})
+    assert retail.keys == ["a", *[None] * 6, "b"]
+    assert retail.key_to_ids == {"b": [7], "a": [7, 0], "of no node": []}
+    assert retail.fingerprint == before
+    retail.set_keys({"c": [1]})
+    assert retail.keys == [None, "c", *[None] * 6]
+
+
 def test_node_of_finds_a_path_and_names_an_unknown_one(retail):
     assert retail.node_of("Clothing > Men > Shirts") == 6
     with pytest.raises(UserError, match="no node 'Clothing > Kids'"):

@@ -1,5 +1,7 @@
 """``hierarchy.parquet``: round trip, and one line for each way it can be broken."""
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ GOOD: dict[str, list[Any]] = {
     "level": [1, 1, 2],
     "name": ["Bags", "Shoes", "Totes"],
     "path": ["Bags", "Shoes", "Bags > Totes"],
+    "key": [None, None, None],
 }
 
 
@@ -58,6 +61,61 @@ def test_round_trip_keeps_the_tree_and_its_fingerprint(tmp_path):
     assert (again.paths, again.names) == (tree.paths, tree.names)
     assert again.parents.tolist() == tree.parents.tolist()
     assert again.fingerprint == tree.fingerprint
+
+
+def test_keys_of_the_shop_come_back(tmp_path):
+    file = tmp_path / "hierarchy.parquet"
+    keys = ["0012", None, "0012"]
+    tree = Hierarchy.from_parquet(write(file, GOOD | {"key": keys}))
+    assert tree.keys == keys
+    assert tree.key_to_ids == {"0012": [0, 2]}
+    assert tree.fingerprint == Hierarchy.from_parquet(write(file, GOOD)).fingerprint
+    tree.to_parquet(file)
+    assert pq.read_table(file)["key"].to_pylist() == keys
+
+
+def test_a_file_of_an_older_release_has_no_keys(tmp_path):
+    file = tmp_path / "hierarchy.parquet"
+    pq.write_table(pa.table(GOOD, schema=HIERARCHY_SCHEMA).drop_columns("key"), file)
+    tree = Hierarchy.from_parquet(file)
+    assert tree.keys == [None] * 3
+    assert tree.key_to_ids == {}
+
+
+def test_keys_of_another_type_are_refused(tmp_path):
+    file = tmp_path / "hierarchy.parquet"
+    table = pa.table(GOOD, schema=HIERARCHY_SCHEMA).drop_columns("key")
+    pq.write_table(table.append_column("key", pa.array([1, 2, 3])), file)
+    assert "'key' of type string" in error_of(file)
+
+
+def test_the_file_names_its_tree_and_not_another_one(tmp_path):
+    file = tmp_path / "hierarchy.parquet"
+    Hierarchy.from_paths([("Bags", "Totes"), ("Shoes",)]).to_parquet(file)
+    named = pq.read_schema(file).metadata[b"hierarchy_fingerprint"].decode()
+    assert named == hashlib.sha256(json.dumps(GOOD["path"]).encode()).hexdigest()
+    changed = pa.table(
+        GOOD | {"name": ["Bags", "Shoes", "Purse"], "path": ["Bags", "Shoes", "Bags > Purse"]},
+        schema=pq.read_schema(file),  # another tool keeps what it does not know
+    )
+    pq.write_table(changed, file)
+    assert "its paths were changed" in error_of(file)
+
+
+def test_a_damaged_page_is_one_line(tmp_path):
+    file = tmp_path / "hierarchy.parquet"
+    Hierarchy.from_edges(["k1", "k2"], [None, "k1"], ["Bags", "Totes"]).to_parquet(file)
+    keys = pq.read_metadata(file).row_group(0).column(5)
+    content = bytearray(file.read_bytes())
+    content[keys.dictionary_page_offset + keys.total_compressed_size - 1] ^= 1
+    file.write_bytes(content)
+    error_of(file)
+
+
+def test_a_tree_below_a_folder_that_looks_like_a_column(tmp_path):
+    folder = tmp_path / "path=none" / "name=zzz"
+    folder.mkdir(parents=True)
+    assert Hierarchy.from_parquet(write(folder / "hierarchy.parquet", GOOD)).paths == GOOD["path"]
 
 
 def test_further_columns_are_ignored(tmp_path):
@@ -122,7 +180,7 @@ def test_an_empty_table_is_one_line(tmp_path):
     assert "empty" in error_of(write(tmp_path / "hierarchy.parquet", empty))
 
 
-@pytest.mark.parametrize("column", list(GOOD))
+@pytest.mark.parametrize("column", [name for name in GOOD if name != "key"])
 def test_a_missing_column_is_named(tmp_path, column):
     file = tmp_path / "hierarchy.parquet"
     pq.write_table(pa.table(GOOD, schema=HIERARCHY_SCHEMA).drop_columns([column]), file)

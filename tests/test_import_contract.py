@@ -1,6 +1,7 @@
 """Which module may import which (CONTRIBUTING.md, "Imports run one way"), read from the sources."""
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -9,13 +10,17 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("hierarchy_lm", "data_modules")
+FOLDERS = (*PACKAGES, "benchmarks")
 
 VOCABULARY = {
     "errors",
     "edges",
     "hierarchy",
+    "hierarchy_table",
     "batches",
     "dataset",
+    "dataset_folder",
+    "parquet",
     "text",
     "vocabulary",
     "cascade_folder",
@@ -26,9 +31,9 @@ BRICKS = {"backbones", "nn", "losses", "metrics", "calibration"}
 COMMAND_LINE = {"cli", "__main__"}
 PLAIN = {"", "__version__"}
 TRAINING_LIBRARIES = {"lightning", "pytorch_lightning"}
-# What one process start costs: `hlm sample` and `hlm prepare` must not pay for these.
+# What one process start costs: `hlm sample`, `prepare` and `check` must not pay for these.
 HEAVY = {"torch", "transformers", *TRAINING_LIBRARIES}
-LIGHT = ("data_modules.sample", "data_modules.prepare")
+LIGHT = ("data_modules.sample", "data_modules.prepare", "data_modules.check")
 
 
 def module_name(path: Path) -> str:
@@ -126,6 +131,15 @@ def test_module_imports_only_what_it_may(module: str) -> None:
     path = MODULES[module]
     found = violations(module, path.read_text(encoding="utf-8"), path.name == "__init__.py")
     assert found == []
+
+
+@pytest.mark.parametrize(
+    "file", sorted(path for name in FOLDERS for path in (ROOT / name).rglob("*.py"))
+)
+def test_no_table_is_read_with_columns_from_folder_names(file: Path) -> None:
+    allowed = file == ROOT / "hierarchy_lm" / "parquet.py"
+    text = file.read_text(encoding="utf-8")
+    assert allowed or not re.search(r"pq\.read_table|pyarrow\.dataset|ParquetDataset", text)
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:

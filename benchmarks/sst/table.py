@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, f1_score
 
@@ -16,6 +15,7 @@ from benchmarks.runs import over_seeds
 from benchmarks.sst.grid import BASELINES, METHODS, TASKS, Run, slug
 from hierarchy_lm.dataset import read_json, read_task
 from hierarchy_lm.metrics.bootstrap import paired_bootstrap
+from hierarchy_lm.parquet import read_table
 from hierarchy_lm.reports.texts import p_text
 
 RESAMPLES = 1000
@@ -124,7 +124,7 @@ def _predicted(run: Run, output: Path, data: Path) -> NDArray[np.int64]:
     """Label ids in the order of the test split's items."""
     task = TASKS[run.task]
     names = read_task(data / task.dataset / "tasks" / task.name).labels
-    table = pq.read_table(_folder(run, output)).sort_by("item_id")
+    table = read_table(_folder(run, output)).sort_by("item_id")
     labels = pa.compute.index_in(table["labels"].combine_chunks().flatten(), pa.array(names))
     found: NDArray[np.int64] = labels.to_numpy().astype(np.int64)
     return found
@@ -133,6 +133,6 @@ def _predicted(run: Run, output: Path, data: Path) -> NDArray[np.int64]:
 def _gold(name: str, data: Path) -> NDArray[np.int64]:
     task = TASKS[name]
     shards = sorted((data / task.dataset / "tasks" / task.name).glob("test-*.parquet"))
-    table = pa.concat_tables([pq.read_table(shard) for shard in shards]).sort_by("item_id")
+    table = read_table(shards).sort_by("item_id")
     gold: NDArray[np.int64] = table["label_ids"].combine_chunks().flatten().to_numpy()
     return gold.astype(np.int64)

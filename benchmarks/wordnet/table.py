@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from hierarchy_lm.hierarchy import Hierarchy
+from hierarchy_lm.parquet import read_table
 
 DECODINGS = ("none", "parent", "top1", "top1-0.5")
 OVER_ALL = ("micro_f1", "path_consistency", "node_consistency", "unanswered")
@@ -29,7 +29,7 @@ class Items(NamedTuple):
 def per_node(dataset: Path, split: str, tree: Hierarchy) -> NDArray[np.int64]:
     """Items of each node, an item counting for all nodes above its own."""
     shards = sorted(dataset.glob(f"products/{split}-*.parquet"))
-    rows = [row for shard in shards for row in pq.read_table(shard)["node_ids"].to_pylist()]
+    rows = read_table(shards, ["node_ids"])["node_ids"].to_pylist()
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
     nodes = np.array([node for row in rows for node in row], dtype=np.int32)
     return np.bincount(tree.close(nodes, offsets)[0], minlength=tree.num_nodes)

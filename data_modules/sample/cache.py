@@ -10,8 +10,8 @@ from pathlib import Path
 from data_modules.sample.options import SampleOptions
 from hierarchy_lm.errors import UserError
 
-GENERATOR_VERSION = 6
-"""Raised whenever the same options give other data."""
+GENERATOR_VERSION = 7
+"""Raised whenever the same options give other files."""
 
 
 def cache_folder() -> Path:

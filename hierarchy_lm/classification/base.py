@@ -81,6 +81,11 @@ class ProductClassifier(EncoderModule):
         """Paths of the labels' nodes."""
         return [self.hierarchy.paths[node] for node in self.nodes]
 
+    @property
+    def label_keys(self) -> list[str | None]:
+        """The shop's own keys of the labels' nodes."""
+        return [self.hierarchy.keys[node] for node in self.nodes]
+
     def forward(self, batch: ProductBatch, columns: Tensor | None = None) -> Tensor:
         """Logits ``(B, N)``, or ``(B, S)`` for S columns."""
         states = self.skip(self.backbone.all_layer_cls(batch.tokens))

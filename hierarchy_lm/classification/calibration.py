@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from hierarchy_lm.calibration import (
@@ -20,6 +19,7 @@ from hierarchy_lm.calibration import (
 from hierarchy_lm.cascade_folder import Calibration, read_cascade
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.hierarchy import Hierarchy
+from hierarchy_lm.parquet import read_table
 
 FEW_TUNING_ITEMS = 5_000
 """Most items that temperatures are fitted on; the rest of the split is for the thresholds."""
@@ -104,7 +104,7 @@ def read_answers(cascade: Path, evaluation: Path) -> Answers:
         UserError: If there are none, or a probability is no number.
     """
     hierarchy = Hierarchy.from_parquet(cascade / "hierarchy.parquet")
-    table = pa.concat_tables(map(pq.read_table, sorted(evaluation.glob("part-*.parquet"))))
+    table = pa.concat_tables(map(read_table, sorted(evaluation.glob("part-*.parquet"))))
     if len(table) == 0:
         raise UserError(f"{evaluation}: no labelled item; a calibration needs some")
     models = [entry.node for entry in read_cascade(cascade).departments if entry.status == "model"]

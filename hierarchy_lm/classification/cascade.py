@@ -23,12 +23,14 @@ from hierarchy_lm.metrics import CascadeMetrics, CascadeOutcome
 from hierarchy_lm.runs import run_folder
 
 MIB = 1 << 20
-ALTERNATIVE = pa.struct([("path", pa.string()), ("confidence", pa.float32())])
+ALTERNATIVE = pa.struct([("path", pa.string()), ("key", pa.string()), ("confidence", pa.float32())])
 SCHEMA = pa.schema(
     [
         ("department", pa.string()),
+        ("department_key", pa.string()),
         ("leaf", pa.string()),
         ("path", pa.string()),
+        ("key", pa.string()),
         ("p_department", pa.float32()),
         ("p_leaf", pa.float32()),
         ("confidence", pa.float32()),
@@ -228,13 +230,13 @@ class Cascade(LightningModule):
         """The window's answers as columns of :data:`SCHEMA`."""
         best, decisions = prediction.best, prediction.decisions
         names, paths = pa.array(self.hierarchy.names), pa.array(self.hierarchy.paths)
-        leaf = _ids(best.leaf)
+        keys = pa.array(self.hierarchy.keys, pa.string())
+        department, leaf = _ids(best.department), _ids(best.leaf)
         return [
-            names.take(_ids(best.department)),
-            names.take(leaf),
-            paths.take(leaf),
+            *(column.take(department) for column in (names, keys)),
+            *(column.take(leaf) for column in (names, paths, keys)),
             *(_floats(part) for part in (best.p_department, best.p_leaf, best.confidence)),
-            _alternatives(prediction.candidates, paths),
+            _alternatives(prediction.candidates, paths, keys),
             pa.array(DECISIONS).take(_ids(decisions.decision)),
             pa.array(REASONS).take(_ids(decisions.reason)),
         ]
@@ -250,11 +252,12 @@ def _floats(values: Tensor) -> pa.Array:
     return pa.array(values.float().cpu().numpy())
 
 
-def _alternatives(candidates: Candidates, paths: pa.Array) -> pa.Array:
+def _alternatives(candidates: Candidates, paths: pa.Array, keys: pa.Array) -> pa.Array:
     """For each item the leaves that were found, best first."""
     found = (candidates.leaf >= 0).cpu()
     offsets = torch.cat([torch.zeros(1, dtype=torch.long), found.sum(dim=1).cumsum(0)])
     leaves = pa.array(candidates.leaf.cpu()[found].numpy())
     scores = pa.array(candidates.score.float().cpu()[found].numpy())
-    values = pa.StructArray.from_arrays([paths.take(leaves), scores], fields=list(ALTERNATIVE))
+    columns = [paths.take(leaves), keys.take(leaves), scores]
+    values = pa.StructArray.from_arrays(columns, fields=list(ALTERNATIVE))
     return pa.ListArray.from_arrays(pa.array(offsets.numpy().astype("int32")), values)

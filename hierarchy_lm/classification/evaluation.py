@@ -45,7 +45,7 @@ class EvaluationWriter(Callback):
             for part in folder.glob("part-*"):
                 part.unlink()
             record = {
-                "dataset": str(data.source.folder.parent),
+                "dataset": str(data.source.dataset.folder),
                 "split": split,
                 "label_column": data.source.label_column,
                 "calibration": calibration_fingerprint(self.cascade),

@@ -19,6 +19,7 @@ TRAINER_COMMANDS = {
 OTHER_COMMANDS = {
     "sample": "generate a realistic catalogue with known noise",
     "prepare": "turn a catalogue into a dataset folder",
+    "check": "read a whole dataset folder and compare it with its dataset.json",
     "export": "write a run's encoder as a Hugging Face folder",
     "compare": "print a table of finished runs",
     "fit-cascade": "train a department classifier and all leaf classifiers",

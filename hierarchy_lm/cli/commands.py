@@ -1,6 +1,7 @@
 """The commands that need no trainer; each is a typed function whose docstring is its help."""
 
 from collections.abc import Callable
+from pkgutil import resolve_name
 
 from jsonargparse import ActionYesNo, ArgumentParser
 
@@ -17,6 +18,20 @@ class CommandParser(ArgumentParser):
 
 
 TRAINS = "fit-cascade"
+# Imported on use: `hlm sample` has no need to wait for torch.
+FUNCTIONS = {
+    "sample": "data_modules.sample:sample",
+    "prepare": "data_modules.prepare.run:prepare",
+    "check": "data_modules.check:check",
+    "export": "hierarchy_lm.export:export",
+    "compare": "hierarchy_lm.reports.compare:compare",
+    TRAINS: "hierarchy_lm.cli.fit_cascade:fit_cascade",
+    "sweep": "hierarchy_lm.cli.sweep:sweep",
+    "table": "hierarchy_lm.reports.table:table",
+    "calibrate": "hierarchy_lm.cli.calibrate:calibrate",
+    "report": "hierarchy_lm.reports.report:report",
+    "embedding-report": "hierarchy_lm.reports.embeddings:embedding_report",
+}
 PASS_ON = (TRAINS, "sweep")  # what stands behind -- goes to every run
 # Lists from a signature would have to be typed as JSON.
 LISTS: dict[str, dict[str, tuple[str, str | None, str]]] = {
@@ -46,7 +61,7 @@ def run_command(name: str, argv: list[str]) -> int:
     Returns:
         Exit status.
     """
-    function = _function(name)
+    function: Callable[..., int | None] = resolve_name(FUNCTIONS[name])
     summary = (function.__doc__ or "").split("\n")[0]
     parser = CommandParser(prog=f"hlm {name}", description=summary, allow_abbrev=False)
     parser.add_argument("--config", action="config", help="YAML file of options.")
@@ -80,48 +95,3 @@ def split_at_dashes(argv: list[str]) -> tuple[list[str], list[str]]:
         return argv, []
     at = argv.index("--")
     return argv[:at], argv[at + 1 :]
-
-
-def _function(name: str) -> Callable[..., int | None]:
-    # Imported on use: `hlm sample` has no need to wait for torch.
-    match name:
-        case "sample":
-            from data_modules.sample import sample
-
-            return sample
-        case "prepare":
-            from data_modules.prepare import prepare
-
-            return prepare
-        case "export":
-            from hierarchy_lm.export import export
-
-            return export
-        case "fit-cascade":
-            from hierarchy_lm.cli.fit_cascade import fit_cascade
-
-            return fit_cascade
-        case "sweep":
-            from hierarchy_lm.cli.sweep import sweep
-
-            return sweep
-        case "calibrate":
-            from hierarchy_lm.cli.calibrate import calibrate
-
-            return calibrate
-        case "report":
-            from hierarchy_lm.reports.report import report
-
-            return report
-        case "table":
-            from hierarchy_lm.reports.table import table
-
-            return table
-        case "embedding-report":
-            from hierarchy_lm.reports.embeddings import embedding_report
-
-            return embedding_report
-        case _:
-            from hierarchy_lm.reports.compare import compare
-
-            return compare

@@ -28,7 +28,7 @@ from hierarchy_lm.cli.stage_options import (
 )
 from hierarchy_lm.cli.stages import Stage, train_department_stage
 from hierarchy_lm.cli.workers import sigterm_raises
-from hierarchy_lm.dataset import read_dataset
+from hierarchy_lm.dataset import HIERARCHY
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.hierarchy import Hierarchy
 
@@ -72,22 +72,22 @@ def fit_cascade(
     console = Console(stderr=True)
     if jobs is not None and jobs < 1:
         raise UserError(f"--jobs {jobs}: at least one classifier has to train at a time")
-    folder = find_dataset(dataset)
+    found = find_dataset(dataset)
     options = CascadeOptions(
         dataset,
-        read_dataset(folder).fingerprint,
+        found.info.fingerprint,
         Path(department.absolute),
         Path(leaf.absolute),
         Path(output),
         leaf_from_department,
         list(extra),
     )
-    hierarchy = Hierarchy.from_parquet(folder / "hierarchy.parquet")
+    hierarchy = found.hierarchy
     texts = check_stages(
         options.department, options.leaf, dataset, leaf_from_department, options.extra
     )
-    items = count_items(folder, hierarchy)
-    validation_items = count_items(folder, hierarchy, "validation")
+    items = count_items(found.folder, hierarchy)
+    validation_items = count_items(found.folder, hierarchy, "validation")
     plan = plan_departments(hierarchy, items, validation_items, min_items)
     entries = {entry.node: entry for entry in plan}
     chosen = _chosen(hierarchy, entries, departments)
@@ -99,7 +99,7 @@ def fit_cascade(
         if joined is not None:
             check_fits(options.output, joined, hierarchy.fingerprint, texts)
         _check_stages_there(first, stages, chosen, strictly=joined is None)
-        shutil.copy(folder / "hierarchy.parquet", options.output / "hierarchy.parquet")
+        shutil.copy(found.tree_file, options.output / HIERARCHY)
         if not first.is_done():
             (options.output / CALIBRATION).unlink(missing_ok=True)
         train_department_stage(first, console)

@@ -9,7 +9,6 @@ from rich.console import Console
 
 from data_modules.datasets import find_dataset
 from hierarchy_lm.cli.sweep_cells import CellRun, cell_argv, parse_cell
-from hierarchy_lm.dataset import read_dataset
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.sweeps import SEED, Cell, Sweep, render, settings
 from hierarchy_lm.sweeps.expansion import Setting
@@ -59,7 +58,7 @@ class Checker:
                 console.print("no baseline: the command says too little without the swept values")
         for key, options in parsed.items():
             dataset = find_dataset(options.data.init_args.dataset)
-            self._fingerprints[key] = read_dataset(dataset).fingerprint
+            self._fingerprints[key] = dataset.info.fingerprint
 
     def run(self, cell: Cell, folder: Path) -> CellRun:
         """The run of a cell whose setting was checked."""

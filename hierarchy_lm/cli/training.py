@@ -29,6 +29,7 @@ from hierarchy_lm.callbacks import PredictionWriter, RunRecord, TrainingSpeed
 from hierarchy_lm.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
 from hierarchy_lm.cli.parsing import OneLineParser, one_line
 from hierarchy_lm.cli.quiet import quieten, speak
+from hierarchy_lm.dataset import HIERARCHY
 from hierarchy_lm.embeddings.writer import check_output
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.progress import ProgressBar
@@ -129,7 +130,7 @@ class HierarchyCLI(LightningCLI):
         backbone = _backbone_options(config.model.init_args.backbone)
         check_backbone(backbone)
         if tokenizer_source(backbone) is None:
-            train_wordpiece(dataset, backbone.vocab_size)
+            train_wordpiece(dataset.folder, backbone.vocab_size)
 
     def instantiate_classes(self) -> None:
         """Build model, data and trainer; a value they refuse is the user's mistake."""
@@ -194,7 +195,7 @@ def _seed_data(data: Namespace, seed: int | bool | None) -> None:
 
 
 def _hierarchy_file(dataset: str) -> str:
-    return str(dataset_path(dataset) / "hierarchy.parquet")
+    return str(dataset_path(dataset) / HIERARCHY)
 
 
 def _task_folder(dataset: str, task: str) -> str:

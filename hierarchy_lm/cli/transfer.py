@@ -8,7 +8,6 @@ from data_modules.datasets import find_dataset
 from hierarchy_lm.cli.transfer_encoders import Encoder, run_stage, trained_encoder
 from hierarchy_lm.cli.transfer_options import OWN, Transfer, parse_transfer, starting_from
 from hierarchy_lm.cli.workers import sigterm_raises
-from hierarchy_lm.dataset import read_dataset
 
 __all__ = ["parse_transfer", "run_transfer"]
 
@@ -48,6 +47,6 @@ def _pretrained(transfer: Transfer, console: Console) -> Encoder | None:
     """The encoder of the last stage but one; None if there is none."""
     encoder = None
     for stage in transfer.stages[:-1]:
-        fingerprint = read_dataset(find_dataset(stage.dataset)).fingerprint
+        fingerprint = find_dataset(stage.dataset).info.fingerprint
         encoder = trained_encoder(stage, encoder, fingerprint, transfer.encoders, console)
     return encoder

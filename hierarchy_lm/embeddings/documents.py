@@ -18,6 +18,7 @@ from hierarchy_lm.dataset import read_json
 from hierarchy_lm.embeddings.writer import INFO, TREE
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.hierarchy import Hierarchy
+from hierarchy_lm.parquet import read_table
 
 BATCH_ROWS = 4096
 HASH_FACTOR = np.uint64(0x100000001B3)  # the prime of the FNV hash
@@ -79,7 +80,7 @@ class EmbeddingFolder:
 
     @cached_property
     def _index(self) -> pa.Table:
-        index = pq.read_table(self.parts, columns=["item_id", "split"])
+        index = read_table(self.parts, ["item_id", "split"])
         if pc.count_distinct(index["item_id"]).as_py() != len(index):
             raise UserError(f"{self.folder}: holds items twice; run `hlm embed` again")
         return index

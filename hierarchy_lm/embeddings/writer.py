@@ -10,13 +10,13 @@ from lightning.pytorch import LightningModule, Trainer
 
 from hierarchy_lm.backbones.sources import weights_source
 from hierarchy_lm.callbacks import PredictionWriter
-from hierarchy_lm.dataset import read_dataset, write_json
+from hierarchy_lm.dataset import HIERARCHY, write_json
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.run_files import CONFIG, RUN_RECORD
 from hierarchy_lm.runs import run_folder
 
 INFO = "embeddings.json"
-TREE = "hierarchy.parquet"
+TREE = HIERARCHY
 RECORDS = (CONFIG, RUN_RECORD)
 OWN = re.compile(rf"{'|'.join(RECORDS)}|{INFO}|{TREE}|part-\d+\.(parquet|tmp)")
 
@@ -73,7 +73,7 @@ def _clear(folder: Path) -> None:
 
 
 def _record(folder: Path, model: Any, data: Any) -> dict[str, Any]:  # noqa: ANN401
-    dataset = data.source.folder.parent
+    dataset = data.source.dataset
     parts = sorted(folder.glob("part-*.parquet"))
     return {
         "source": model.options.init_from or weights_source(model.options) or "random weights",
@@ -83,8 +83,8 @@ def _record(folder: Path, model: Any, data: Any) -> dict[str, Any]:  # noqa: ANN
         "dimensions": model.backbone.hidden_size,
         "tokenizer": model.fingerprint,
         "text": asdict(data.text),
-        "dataset": str(dataset),
-        "dataset_fingerprint": read_dataset(dataset).fingerprint,
+        "dataset": str(dataset.folder),
+        "dataset_fingerprint": dataset.info.fingerprint,
         "tree_fingerprint": data.source.hierarchy.fingerprint,
         "split": data.predict_split,
         "size": sum(pq.read_metadata(part).num_rows for part in parts),

@@ -76,6 +76,11 @@ class HierarchyPretrainer(EncoderModule):
         """Paths of the nodes."""
         return self.hierarchy.paths
 
+    @property
+    def label_keys(self) -> list[str | None]:
+        """The shop's own keys of the nodes."""
+        return self.hierarchy.keys
+
     @abstractmethod
     def forward(self, batch: ProductBatch) -> Tensor:
         """Logits of all nodes that the loss is of, ``(B, C)``, one level after the other."""

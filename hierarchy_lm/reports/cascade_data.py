@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from hierarchy_lm.cascade_answers import SCHEMA, evaluation_folder
@@ -21,6 +20,7 @@ from hierarchy_lm.cascade_folder import (
 from hierarchy_lm.dataset import read_json
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.hierarchy import Hierarchy
+from hierarchy_lm.parquet import read_table
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -149,7 +149,7 @@ def _read_rows(place: Path) -> pa.Table:
     if not files:
         raise UserError(f"{place}: no part-*.parquet there; run `hlm test` again")
     try:
-        tables = [pq.read_table(file, columns=SCHEMA.names).cast(SCHEMA) for file in files]
+        tables = [read_table(file, SCHEMA.names).cast(SCHEMA) for file in files]
         table = pa.concat_tables(tables)
     except (OSError, ValueError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0]

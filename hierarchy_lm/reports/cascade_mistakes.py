@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
+from hierarchy_lm.dataset_folder import open_dataset
+from hierarchy_lm.parquet import read_table
 from hierarchy_lm.reports.cascade_data import Evaluation, Ints
 from hierarchy_lm.reports.cascade_figures import Judgement
 
@@ -105,13 +106,19 @@ def contradicted_labels(
 
 
 def read_titles(dataset: str, split: str, item_ids: Sequence[str]) -> dict[str, str] | None:
-    """Titles of some items from the dataset's products; ``None`` if they cannot be read."""
-    files = [str(file) for file in sorted(Path(dataset, "products").glob(f"{split}-*.parquet"))]
-    if not dataset or not files:
+    """Titles of some items from the dataset's products; ``None`` if they cannot be read.
+
+    Raises:
+        UserError: If the dataset is there, but some of its files are not those it lists.
+    """
+    if not dataset or not Path(dataset).is_dir():
+        return None
+    files = sorted((open_dataset(Path(dataset)).folder / "products").glob(f"{split}-*.parquet"))
+    if not files:
         return None
     wanted = pc.field("item_id").isin(pa.array(item_ids, pa.string()))
     try:
-        table = ds.dataset(files).to_table(columns=["item_id", "title"], filter=wanted)
+        table = read_table(files, ["item_id", "title"], wanted)
     except (OSError, ValueError, pa.ArrowException):
         return None
     titles = zip(table["item_id"].to_pylist(), table["title"].to_pylist(), strict=True)

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.metrics.bootstrap import Outcomes, Pairs
+from hierarchy_lm.parquet import read_table
 from hierarchy_lm.run_files import TEST_ITEMS
 
 
@@ -36,7 +36,7 @@ def read_items(run: Path) -> Items | None:
     if not parts:
         return None
     try:
-        table = pa.concat_tables([pq.read_table(part) for part in parts]).sort_by("item_id")
+        table = pa.concat_tables([read_table(part) for part in parts]).sort_by("item_id")
         metadata = table.schema.metadata
         outcomes = Outcomes(
             gold=_pairs(table["gold"].combine_chunks()),

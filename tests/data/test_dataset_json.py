@@ -1,10 +1,18 @@
 """``dataset.json`` and ``task.json``: round trip and refusals."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from hierarchy_lm.dataset import DatasetInfo, TaskInfo, read_dataset, read_task, write_json
+from hierarchy_lm.dataset import (
+    DatasetInfo,
+    FileRecord,
+    TaskInfo,
+    read_dataset,
+    read_task,
+    write_json,
+)
 from hierarchy_lm.errors import UserError
 
 TASK = {"name": "relevance", "kind": "multiclass", "labels": ["low", "high"], "pair": True}
@@ -24,6 +32,9 @@ def test_round_trip(tmp_path):
     write_json(tmp_path / "task.json", task)
     assert read_task(tmp_path) == task
     info = DatasetInfo("toy", "s", "l", "f", {"nodes": 3}, ["größe"])
+    write_json(tmp_path / "dataset.json", info)
+    assert read_dataset(tmp_path) == info
+    info = replace(info, hierarchy_fingerprint="h", files={"a": FileRecord(None, 3, 9, "f", "s")})
     write_json(tmp_path / "dataset.json", info)
     assert read_dataset(tmp_path) == info
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dataset.json", "task.json"]
@@ -71,6 +82,27 @@ def test_tasks_that_cannot_be(tmp_path, change, named):
 
 @pytest.mark.parametrize("further", [{}, {"a_key_of_tomorrow": 1}])
 def test_another_schema_version_is_said_before_anything_else(tmp_path, further):
-    content = DATASET | {"schema_version": 2} | further
+    content = DATASET | {"schema_version": 3} | further
     (tmp_path / "dataset.json").write_text(json.dumps(content))
-    assert "schema version 2, this release reads 1" in refusal(read_dataset, tmp_path)
+    assert "schema version 3, this release reads 1 and 2" in refusal(read_dataset, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("files", "named"),
+    [
+        (["products/train-00000.parquet"], "'files' must hold an object for each file"),
+        ({"a": 1}, "'files' must hold an object for each file"),
+        ({"a": {"rows": 3}}, "'split'"),
+        ({"a": {"split": None, "rows": 3, "size": 9, "footer": "f", "sha": "s"}}, "'sha'"),
+    ],
+    ids=str,
+)
+def test_a_list_of_files_that_cannot_be(tmp_path, files, named):
+    (tmp_path / "dataset.json").write_text(json.dumps(DATASET | {"files": files}))
+    assert named in refusal(read_dataset, tmp_path)
+
+
+def test_a_folder_of_an_older_release_is_read(tmp_path):
+    (tmp_path / "dataset.json").write_text(json.dumps(DATASET | {"schema_version": 1}))
+    info = read_dataset(tmp_path)
+    assert (info.schema_version, info.files, info.hierarchy_fingerprint) == (1, None, None)

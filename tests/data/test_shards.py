@@ -41,7 +41,7 @@ def test_every_file_is_checked_not_only_the_first(dataset):
     dataset.products(ROWS)
     last = dataset.products(ROWS, "train-00007")
     last.write_bytes(b"")
-    assert refusal(dataset) == f"{last}: is empty (0 bytes); write the shard again"
+    assert refusal(dataset) == f"{last}: is empty (0 bytes); write it again"
 
 
 @pytest.mark.parametrize("share", [0.001, 0.3, 0.9, 0.999])
@@ -49,7 +49,7 @@ def test_truncated_file(dataset, share):
     file = dataset.products(ROWS)
     size = int(file.stat().st_size * share)
     os.truncate(file, size)
-    expected = f"{file}: is truncated or no Parquet file ({size} bytes); write the shard again"
+    expected = f"{file}: is truncated or no Parquet file ({size} bytes); write it again"
     assert refusal(dataset) == expected
 
 

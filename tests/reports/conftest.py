@@ -18,7 +18,10 @@ import pytest
 from hierarchy_lm.cascade_folder import CascadeInfo, DepartmentEntry, calibration_fingerprint
 from hierarchy_lm.cascade_folder import write_cascade as write_cascade_info
 from hierarchy_lm.cli import main
+from hierarchy_lm.dataset import DatasetInfo, write_json
 from hierarchy_lm.hierarchy import Hierarchy
+
+from ..conftest import seal
 
 ROWS = pa.schema(
     [
@@ -141,6 +144,8 @@ def cascades(tmp_path, write_cascade):
     titles = [f"A | title & <b>{number}</b>" for number in range(800)]
     table = pa.table({"item_id": own["item_id"], "title": titles})
     pq.write_table(table, products / "test-00000.parquet")
+    write_json(products.parent / "dataset.json", DatasetInfo("data", "by hand", "none", ""))
+    seal(products.parent)
     own_folder = write_cascade(
         tmp_path / "dhpc",
         TREE,

@@ -9,6 +9,8 @@ import pytest
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import accuracy_score
 
+from hierarchy_lm.dataset import DatasetInfo, write_json
+from hierarchy_lm.errors import UserError
 from hierarchy_lm.hierarchy import Hierarchy
 from hierarchy_lm.reports.cascade_data import read_evaluation
 from hierarchy_lm.reports.cascade_figures import (
@@ -26,6 +28,8 @@ from hierarchy_lm.reports.cascade_mistakes import (
 from hierarchy_lm.reports.cascade_scores import score
 from hierarchy_lm.reports.cascade_slider import slider
 from hierarchy_lm.reports.texts import gain, share
+
+from ..conftest import seal
 
 TREE = Hierarchy.from_paths(
     [
@@ -263,10 +267,15 @@ def test_titles_come_from_the_split_of_the_dataset(tmp_path):
         ids = [f"{number}a", f"{number}b"]
         table = pa.table({"item_id": ids, "title": [f"title {number}", None]})
         pq.write_table(table, products / f"{split}-{number:05d}.parquet")
+    write_json(tmp_path / "dataset.json", DatasetInfo("data", "by hand", "none", ""))
+    seal(tmp_path)
     wanted = ["0a", "1a", "1b", "2a"]
     assert read_titles(str(tmp_path), "test", wanted) == {"0a": "title 0", "1a": "title 1"}
     assert read_titles(str(tmp_path / "gone"), "test", wanted) is None
     assert read_titles("", "test", wanted) is None
+    (products / "test-00001.parquet").rename(products / "test-00002.parquet")
+    with pytest.raises(UserError, match="test-00002"):
+        read_titles(str(tmp_path), "test", wanted)
 
 
 def test_gain_has_a_sign_and_no_minus_zero():
