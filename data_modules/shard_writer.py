@@ -77,7 +77,7 @@ def _numbered(
     """Each batch with the number of its shard."""
     number = rows = 0
     for batch in batches:
-        if rows and rows + batch.num_rows > rows_per_shard:
+        if rows and batch.num_rows and rows + batch.num_rows > rows_per_shard:
             number, rows = number + 1, 0
         rows += batch.num_rows
         yield number, batch

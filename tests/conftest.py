@@ -1,5 +1,6 @@
 """A small catalogue with departments of every kind, and a cascade trained on it once."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -14,7 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_modules.manifest import folder_manifest, manifest_fingerprint
-from hierarchy_lm.dataset import PRODUCT_SCHEMA, DatasetInfo, read_dataset, write_json
+from hierarchy_lm.dataset import (
+    PRODUCT_SCHEMA,
+    SCHEMA_VERSION,
+    DatasetInfo,
+    read_dataset,
+    write_json,
+)
 from hierarchy_lm.hierarchy import Hierarchy
 
 # One thread, here and in every process that a test starts: sums in one order, runs bit-equal.
@@ -117,8 +124,26 @@ def write_shop(folder: Path, seed: int = 0) -> Path:
 def seal(folder: Path) -> Path:
     """Let ``dataset.json`` list the files as they are now, as if they had been written so."""
     files = folder_manifest(folder)
-    info = replace(read_dataset(folder), fingerprint=manifest_fingerprint(files), files=files)
+    info = replace(
+        read_dataset(folder),
+        fingerprint=manifest_fingerprint(files),
+        schema_version=SCHEMA_VERSION,
+        files=files,
+    )
     write_json(folder / "dataset.json", info)
+    return folder
+
+
+def as_older_release(folder: Path) -> Path:
+    """Turn a dataset folder into what schema version 1 was: no list of files, no tree named."""
+    for name in folder_manifest(folder):
+        table = pq.ParquetFile(folder / name).read().replace_schema_metadata(None)
+        columns = [column for column in table.column_names if column != "key"]
+        pq.write_table(table.select(columns), folder / name, write_page_checksum=True)
+    info = json.loads((folder / "dataset.json").read_text())
+    del info["files"], info["hierarchy_fingerprint"]
+    info |= {"schema_version": 1, "fingerprint": manifest_fingerprint(folder_manifest(folder))}
+    (folder / "dataset.json").write_text(json.dumps(info))
     return folder
 
 

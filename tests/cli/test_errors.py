@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ..conftest import as_older_release, seal
 from .conftest import EXPERIMENTS, TINY, assert_refused
 
 FEW = ["--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1"]
@@ -35,7 +36,9 @@ def train_shard(dataset):
 
 
 def rewrite(shard, change):
+    """Another content, written so in the first place."""
     pq.write_table(change(pq.read_table(shard)), shard)
+    seal(shard.parents[1])
 
 
 def replace(table, name, values):
@@ -66,6 +69,7 @@ def test_broken_tree(fit, broken):
     parents = table["parent_id"].to_pylist()
     parents[-1] = len(parents) - 1
     pq.write_table(replace(table, "parent_id", parents), file)
+    seal(broken)
     assert_refused(fit(broken), "hierarchy.parquet", "parent_id")
 
 
@@ -123,6 +127,7 @@ def test_invalid_utf8_is_counted(fit, broken):
     titles = pa.array(raw, pa.binary()).view(pa.string())
     position = table.schema.get_field_index("title")
     pq.write_table(table.set_column(position, "title", titles), shard)
+    seal(broken)
     status, _, err = fit(broken)
     assert status == 0, err
     assert "1 texts with invalid UTF-8" in err
@@ -130,7 +135,7 @@ def test_invalid_utf8_is_counted(fit, broken):
 
 def test_checkpoint_of_another_tree(fit, catalogue, broken):
     assert fit(catalogue)[0] == 0
-    file = broken / "hierarchy.parquet"
+    file = as_older_release(broken) / "hierarchy.parquet"
     table = pq.read_table(file)
     last = table["path"].to_pylist()[-1]
     changed = [f"{path}x" if path == last else path for path in table["path"].to_pylist()]

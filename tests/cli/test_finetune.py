@@ -11,6 +11,7 @@ from pyarrow import csv
 from hierarchy_lm.reports.runs_items import node_items
 from hierarchy_lm.reports.table_runs import read_run
 
+from ..conftest import as_older_release, seal
 from .conftest import EXPERIMENTS, TINY
 
 
@@ -54,6 +55,7 @@ def test_a_dataset_of_tasks_alone_needs_no_tree(hlm, catalogue, tmp_path):
     dataset, root = tmp_path / "pairs", tmp_path / "runs"
     shutil.copytree(catalogue / "tasks", dataset / "tasks")
     shutil.copy(catalogue / "dataset.json", dataset)
+    seal(as_older_release(dataset))
     common = ["--config", EXPERIMENTS / "finetune_qp.yaml", *TINY, f"--data.dataset={dataset}"]
     common += [f"--trainer.default_root_dir={root}"]
     commands = [

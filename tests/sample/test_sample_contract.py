@@ -79,6 +79,34 @@ def test_dataset_json_counts_what_is_there(half_noisy):
     assert (half_noisy.folder / "report.md").read_text().startswith("# ")
 
 
+def test_dataset_json_lists_every_file(half_noisy):
+    info = json.loads((half_noisy.folder / "dataset.json").read_text())
+    tree = hashlib.sha256(
+        json.dumps([node["path"] for node in half_noisy.nodes()]).encode()
+    ).hexdigest()
+    assert (info["schema_version"], info["hierarchy_fingerprint"]) == (2, tree)
+    whole = hashlib.sha256()
+    names = sorted(
+        path.relative_to(half_noisy.folder).as_posix()
+        for path in half_noisy.folder.rglob("*.parquet")
+    )
+    assert sorted(info["files"]) == names
+    assert len(names) == 1 + 3 * 5
+    for name in names:
+        content = (half_noisy.folder / name).read_bytes()
+        footer = pq.read_metadata(half_noisy.folder / name)
+        assert info["files"][name] == {
+            "split": None if "-" not in name else name.split("/")[-1].split("-")[0],
+            "rows": footer.num_rows,
+            "size": len(content),
+            "footer": hashlib.sha256(content[-8 - footer.serialized_size : -8]).hexdigest(),
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
+        assert footer.metadata[b"hierarchy_fingerprint"].decode() == tree
+        whole.update(name.encode() + hashlib.sha256(content).digest())
+    assert info["fingerprint"] == whole.hexdigest()
+
+
 def test_task_files_name_the_kind_and_cover_the_labels(half_noisy):
     for task in TASKS:
         stated = json.loads((half_noisy.folder / "tasks" / task / "task.json").read_text())
