@@ -107,6 +107,7 @@ def split_rows(tree: Hierarchy, split: str, seed: int) -> list[dict[str, Any]]:
 def write_shop(folder: Path, seed: int = 0) -> Path:
     """The dataset folder; two shards per split, so that parts have seams."""
     tree = shop_tree()
+    tree.set_keys({f"k{node:03d}": [node] for node in range(tree.num_nodes) if node % 4})
     (folder / "products").mkdir(parents=True)
     for split in ("train", "validation", "test"):
         rows = [

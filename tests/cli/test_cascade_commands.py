@@ -20,12 +20,16 @@ from .conftest import assert_refused
 COLUMNS = {
     "item_id": pa.string(),
     "department": pa.string(),
+    "department_key": pa.string(),
     "leaf": pa.string(),
     "path": pa.string(),
+    "key": pa.string(),
     "p_department": pa.float32(),
     "p_leaf": pa.float32(),
     "confidence": pa.float32(),
-    "alternatives": pa.list_(pa.struct([("path", pa.string()), ("confidence", pa.float32())])),
+    "alternatives": pa.list_(
+        pa.struct([("path", pa.string()), ("key", pa.string()), ("confidence", pa.float32())])
+    ),
     "decision": pa.string(),
     "reason": pa.string(),
 }
@@ -56,6 +60,23 @@ def scores(run, tmp_path):
         return json.loads((tmp_path / "runs" / "version_0" / "test.json").read_text())
 
     return call
+
+
+def test_answers_carry_the_keys_of_the_shop(predict, shop):
+    tree = pq.read_table(shop / "hierarchy.parquet")
+    key_of = dict(zip(tree["path"].to_pylist(), tree["key"].to_pylist(), strict=True)) | {
+        None: None
+    }
+    rows = predict("--model.top_departments=2").to_pylist()
+    for row in rows:
+        assert row["key"] == key_of[row["path"]]
+        assert row["department_key"] == key_of[row["department"]]
+        for answer in row["alternatives"]:
+            assert answer["key"] == key_of[answer["path"]]
+    assert {row["path"]: row["key"] for row in rows}["Home: Garden > Seeds"] is not None
+    for column in ("key", "department_key"):
+        assert len({row[column] for row in rows}) > 2
+        assert None in {row[column] for row in rows}
 
 
 def item_ids(dataset, split):

@@ -132,10 +132,8 @@ def test_the_manifest_holds_the_files_that_are_read_and_no_others(tmp_path):
     assert {name: record.rows for name, record in found.items()} == {
         name: len(name) for name in names[:4]
     }
-    digest = (
-        hashlib.sha256()
-    )  # a folder before its subfolders' neighbours: tasks/a before tasks/a-b
-    for name in (names[0], names[1], names[3], names[2]):
+    digest = hashlib.sha256()
+    for name in (names[0], names[1], names[3], names[2]):  # folder by folder: a, then a-b
         digest.update(name.encode())
         digest.update(hashlib.sha256((tmp_path / name).read_bytes()).digest())
     assert manifest_fingerprint(found) == digest.hexdigest()
