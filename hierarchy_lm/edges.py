@@ -144,18 +144,15 @@ def _check_unique(paths: Mapping[str, list[NodePath]]) -> None:
             keys_of.setdefault(path, []).append(key)
     same = [(path, keys) for path, keys in keys_of.items() if len(set(keys)) > 1]
     if same:
+        repeated = {path for path, _ in same}
         # Paths below a repeated one repeat for its sake.
-        same = [pair for pair in same if pair[0][:-1] not in dict(same)] or same
+        same = [(path, keys) for path, keys in same if path[:-1] not in repeated] or same
         shown = "; ".join(
-            f"nodes {', '.join(map(_single_quote, keys))} have the same path '{' > '.join(path)}'"
+            f"nodes {' and '.join(map(repr, keys))} have the same path '{' > '.join(path)}'"
             for path, keys in same[:MAX_NAMED]
         )
         more = f"; and {len(same) - MAX_NAMED} more" if len(same) > MAX_NAMED else ""
         raise UserError(f"tree: {shown}{more}; rename them, or set same_names: merge")
-
-
-def _single_quote(key: str) -> str:
-    return f"'{key}'"
 
 
 def _quote(keys: Sequence[str | None]) -> str:
