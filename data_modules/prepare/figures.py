@@ -1,17 +1,16 @@
-"""Counts what the report shows, from the shards as written."""
+"""Counts what the report shows, from the rows as written."""
 
 import operator
 from dataclasses import dataclass
 from functools import reduce
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ibis
 import ibis.expr.types as ir
 import numpy as np
 from numpy.typing import NDArray
 
-from data_modules.prepare.engine import Engine
+from data_modules.prepare.engines import Engine
 from data_modules.prepare.expressions import ITEM, text_hash
 from hierarchy_lm.dataset import SPLITS
 from hierarchy_lm.hierarchy import Hierarchy
@@ -60,20 +59,19 @@ class LevelFigures:
 
 @dataclass(frozen=True)
 class LabelFigures:
-    """Labels of a product table or a task, per level (a task has one)."""
+    """Labels of a product table or a task, per level (a task has one).
+
+    Attributes:
+        levels: One after the other.
+        several: Rows with several labels.
+        without: Rows with none.
+        only_in_test: Nodes or labels that occur in the test split alone.
+    """
 
     levels: list[LevelFigures]
     several: int
     without: int
-
-
-def read_splits(engine: Engine, folder: Path) -> ir.Table:
-    """All shards of a folder, with a column ``split``."""
-    parts = []
-    for split in SPLITS:
-        if paths := sorted(folder.glob(f"{split}-*.parquet")):
-            parts.append(engine.kept(paths).mutate(split=ibis.literal(split)))
-    return ibis.union(*parts) if len(parts) > 1 else parts[0]
+    only_in_test: list[int]
 
 
 def text_figures(engine: Engine, rows: ir.Table, labels: str) -> TextFigures:
@@ -133,45 +131,68 @@ def _copies(engine: Engine, rows: ir.Table) -> dict[str, int]:
 
 def node_figures(engine: Engine, rows: ir.Table, tree: Hierarchy) -> LabelFigures:
     """Items per node, an item counting for its nodes and all their ancestors."""
-    ids, offsets, items, train = _label_sets(engine, rows, "node_ids")
-    closed, closed_offsets = tree.close(ids.astype(np.int32), offsets)
-    sizes = np.diff(closed_offsets)
-    per_node = _add_up(closed, np.repeat(items, sizes), tree.num_nodes)
-    train_per_node = _add_up(closed, np.repeat(train, sizes), tree.num_nodes)
-    sets = np.repeat(np.arange(len(items)), sizes)
+    sets = _label_sets(engine, rows, "node_ids")
+    ids, offsets = tree.close(sets.ids.astype(np.int32), sets.offsets)
+    closed = _LabelSets(ids.astype(np.int64), offsets, *sets[2:])
+    counts = _counts(closed, tree.num_nodes)
+    rows_of = np.repeat(np.arange(len(sets.items)), np.diff(offsets))
     levels = []
     for start, end in zip(tree.level_offsets, tree.level_offsets[1:], strict=False):
-        with_level = np.unique(sets[(closed >= start) & (closed < end)])
-        levels.append(
-            _level(per_node[start:end], train_per_node[start:end], int(items[with_level].sum()))
-        )
-    return _labels(levels, offsets, items)
+        with_level = np.unique(rows_of[(ids >= start) & (ids < end)])
+        part = slice(start, end)
+        items = int(sets.items[with_level].sum())
+        levels.append(_level(counts.items[part], counts.train[part], items))
+    return _labels(levels, sets, counts)
 
 
 def label_figures(engine: Engine, rows: ir.Table, num_labels: int) -> LabelFigures:
     """Items per label of a task."""
-    ids, offsets, items, train = _label_sets(engine, rows, "label_ids")
-    sizes = np.diff(offsets)
-    per_label = _add_up(ids, np.repeat(items, sizes), num_labels)
-    train_per_label = _add_up(ids, np.repeat(train, sizes), num_labels)
-    level = _level(per_label, train_per_label, int(items[sizes > 0].sum()))
-    return _labels([level], offsets, items)
+    sets = _label_sets(engine, rows, "label_ids")
+    counts = _counts(sets, num_labels)
+    items = int(sets.items[np.diff(sets.offsets) > 0].sum())
+    return _labels([_level(counts.items, counts.train, items)], sets, counts)
 
 
-def _label_sets(engine: Engine, rows: ir.Table, column: str) -> tuple[Ids, Ids, Ids, Ids]:
-    """Distinct id lists, concatenated, their offsets, and in how many (training) rows each is."""
+class _LabelSets(NamedTuple):
+    """Distinct id lists, concatenated, and in how many rows (of a split) each is."""
+
+    ids: Ids
+    offsets: Ids
+    items: Ids
+    train: Ids
+    test: Ids
+
+
+class _Counts(NamedTuple):
+    """Rows (of a split) per node or label."""
+
+    items: Ids
+    train: Ids
+    test: Ids
+
+
+def _label_sets(engine: Engine, rows: ir.Table, column: str) -> _LabelSets:
     sets = rows.group_by(column).aggregate(
-        items=rows.count(), train=(rows["split"] == "train").sum()
+        items=rows.count(),
+        train=(rows["split"] == "train").sum(),
+        test=(rows["split"] == "test").sum(),
     )
-    found = engine.collect(sets)
-    lists = found[column].combine_chunks()
+    table = engine.collect(sets)
+    lists = table[column].combine_chunks()
     offsets = np.concatenate([[0], np.cumsum(lists.value_lengths().to_numpy())]).astype(np.int64)
     ids = lists.flatten().to_numpy().astype(np.int64)
-    return ids, offsets, found["items"].to_numpy(), found["train"].to_numpy()
+    numbers = (table[name].to_numpy() for name in ("items", "train", "test"))
+    return _LabelSets(ids, offsets, *numbers)
 
 
-def _add_up(ids: NDArray[Any], weights: Ids, size: int) -> Ids:
-    return np.bincount(ids, weights=weights, minlength=size).astype(np.int64)
+def _counts(sets: _LabelSets, size: int) -> _Counts:
+    repeats = np.diff(sets.offsets)
+    return _Counts(
+        *(
+            np.bincount(sets.ids, weights=np.repeat(rows, repeats), minlength=size).astype(np.int64)
+            for rows in (sets.items, sets.train, sets.test)
+        )
+    )
 
 
 def _level(per_node: Ids, train: Ids, items: int) -> LevelFigures:
@@ -187,6 +208,12 @@ def _level(per_node: Ids, train: Ids, items: int) -> LevelFigures:
     )
 
 
-def _labels(levels: list[LevelFigures], offsets: Ids, items: Ids) -> LabelFigures:
-    sizes = np.diff(offsets)
-    return LabelFigures(levels, int(items[sizes > 1].sum()), int(items[sizes == 0].sum()))
+def _labels(levels: list[LevelFigures], sets: _LabelSets, counts: _Counts) -> LabelFigures:
+    sizes = np.diff(sets.offsets)
+    only_in_test = np.flatnonzero((counts.test > 0) & (counts.test == counts.items))
+    return LabelFigures(
+        levels,
+        several=int(sets.items[sizes > 1].sum()),
+        without=int(sets.items[sizes == 0].sum()),
+        only_in_test=only_in_test.tolist(),
+    )

@@ -1,17 +1,20 @@
-"""Opens a mapping's files as tables, one after the other, and joins further columns to them."""
+"""Reads a mapping's files into one table of canonical rows, and joins columns of other files."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-import ibis
 import ibis.expr.types as ir
 
-from data_modules.prepare.engine import Engine
-from data_modules.prepare.files import InputFile, find_files, make_plain
+from data_modules.prepare.accounts import Accounts
+from data_modules.prepare.engines import Engine
 from data_modules.prepare.mapping import FileOptions, InputOptions, JoinOptions
+from data_modules.prepare.progress import Stage
+from data_modules.prepare.reading.fields import Field
+from data_modules.prepare.reading.locations import find_files
+from data_modules.prepare.reading.read import ReadResult, ReadTask, missing_column, read_file
 from hierarchy_lm.errors import UserError
+
+SOURCE = ("source_file", "source_row")
 
 
 @dataclass
@@ -19,78 +22,133 @@ class Inputs:
     """Where the files are and what happened to their rows on the way in.
 
     Attributes:
-        engine: Reads them.
-        root: Folder that file names start from.
-        counts: Rows left out and characters replaced, for the report.
+        engine: Runs the reader.
+        root: Path or URL that file names start from.
+        accounts: Of all rows.
     """
 
     engine: Engine
-    root: Path
-    counts: Counter[str] = field(default_factory=Counter)
+    root: str
+    accounts: Accounts = field(default_factory=Accounts)
 
-    def tables(self, options: FileOptions, name: str) -> Iterator[tuple[InputFile, ir.Table]]:
-        """One table per file; it is to be used up before the next one is asked for.
+    def read(
+        self,
+        options: FileOptions,
+        fields: Sequence[Field],
+        use: str,
+        stage: Stage,
+        keep: dict[str, list[str]] | None = None,
+        elsewhere: Sequence[str] = (),
+    ) -> list[ReadResult]:
+        """Read all files.
 
         Args:
             options: The files.
-            name: Of the folder for plain copies.
+            fields: The columns to make of each.
+            use: What they are read for, for the account.
+            stage: Progress.
+            keep: Only rows whose column holds one of the values.
+            elsewhere: Columns that the files may lack.
 
         Raises:
-            UserError: If a file is missing, empty, broken or of an unknown format.
+            UserError: From :func:`read_file`; if no file has a column; if the files differ in
+                whether they have one that also stands elsewhere.
         """
-        folder = self.engine.folder / "plain" / name
-        folder.mkdir(parents=True, exist_ok=True)
-        for number, file in enumerate(find_files(options, self.root)):
-            kind = file.kind if options.format == "auto" else options.format
-            path, replaced = make_plain(file, kind, options.encoding, folder, number)
-            self.counts["characters replaced"] += replaced
-            yield file, self.engine.read(path, kind, options, file.label)
-            if path.parent == folder:
-                path.unlink()
+        files = find_files(options, self.root)
+        stage.expect(len(files))
+        tasks = [
+            ReadTask(file, number, options, tuple(fields), keep or {}, frozenset(elsewhere),
+                     self.engine.place("read"))
+            for number, file in enumerate(files)
+        ]  # fmt: skip
+        results = []
+        for result in self.engine.run(read_file, tasks):
+            results.append(result)
+            stage.step()
+        _check_columns(results, [*(f.column for f in fields), *(keep or {})], elsewhere)
+        self.accounts.add(use, results)
+        return results
 
     def rows(
-        self, options: InputOptions, wanted: list[str], name: str
-    ) -> Iterator[tuple[InputFile, ir.Table]]:
-        """Tables of the wanted columns and `source_row`, filtered and joined."""
-        join = self._join_side(options.join, wanted, name) if options.join else None
-        for file, table in self.tables(options, name):
-            numbered = table.mutate(source_row=ibis.row_number() + 1)
-            if options.keep:
-                numbered = self._filter(numbered, options.keep, file.label)
-            if join is not None and options.join is not None:
-                require(table, options.join.keys, file.label)
-                numbered = numbered.left_join(join, options.join.keys)
-            require(numbered, wanted, file.label)
-            yield file, numbered.select(*wanted, "source_row")
+        self, options: InputOptions, fields: list[Field], use: str, stage: Stage
+    ) -> tuple[ir.Table, list[str]]:
+        """All rows with their fields, from these files or from those of the joins.
 
-    def _filter(self, table: ir.Table, keep: dict[str, list[str]], label: str) -> ir.Table:
-        require(table, keep, label)
-        wanted = ibis.and_(*(table[column].isin(values) for column, values in keep.items()))
-        lost = table.filter(~wanted.fill_null(False)).aggregate(rows=lambda t: t.count())
-        self.counts["rows left out by 'keep'"] += int(self.engine.values(lost, label)["rows"])
-        return table.filter(wanted)
+        Returns:
+            Columns of the fields' names, `source_file` and `source_row`; and the files' labels.
 
-    def _join_side(self, join: JoinOptions, wanted: list[str], name: str) -> ir.Table:
-        """The other files' wanted columns, computed once; the keys must be unique."""
-        paths = []
-        for file, table in self.tables(join, f"{name}-join"):
-            require(table, join.keys, file.label)
-            columns = [c for c in table.columns if c in wanted and c not in join.keys]
-            paths.append(self.engine.keep(table.select(*join.keys, *columns), file.label))
-        side = self.engine.kept(paths).drop_null(join.keys)
-        repeated = side.group_by(join.keys).having(lambda t: t.count() > 1).aggregate()
-        for key in self.engine.rows(repeated.limit(1)):
-            raise UserError(f"{join.files}: the join key {key} stands there more than once")
-        return side
+        Raises:
+            UserError: From :meth:`read`, and if a join's keys are missing or repeated.
+        """
+        keys = [
+            [Field(f"key_{number}_{place}", ours, "plain") for place, ours in enumerate(join.pairs)]
+            for number, join in enumerate(options.joins)
+        ]
+        wanted = [*fields, *(key for several in keys for key in several)]
+        sides = [
+            self._join_side(join, keys[number], wanted, f"{use}, join {number + 1}", stage)
+            for number, join in enumerate(options.joins)
+        ]
+        elsewhere = [column for _, columns in sides for column in columns]
+        results = self.read(options, wanted, use, stage, options.keep, elsewhere)
+        there = {column for result in results for column in result.columns}
+        rows = self.engine.table([result.target for result in results])
+        have = [field.name for field in wanted if field.column in there]
+        rows = rows.select(*have, *SOURCE)
+        for (side, columns), join_keys in zip(sides, keys, strict=True):
+            rows = _joined(rows, side, columns, join_keys, wanted)
+        return rows.select(*(f.name for f in fields), *SOURCE), [r.label for r in results]
+
+    def _join_side(
+        self, join: JoinOptions, keys: list[Field], wanted: list[Field], use: str, stage: Stage
+    ) -> tuple[ir.Table, set[str]]:
+        """The other files' columns; the keys must be unique."""
+        if not keys:
+            raise UserError(f"{use}: 'keys' is missing; name the columns that both sides share")
+        theirs = [
+            Field(f"their_{key.name}", column, "plain")
+            for key, column in zip(keys, join.pairs.values(), strict=True)
+        ]
+        others = [field for field in wanted if field not in keys]
+        elsewhere = {field.column for field in others} - {key.column for key in theirs}
+        results = self.read(join, [*theirs, *others], use, stage, elsewhere=[*elsewhere])
+        side = self.engine.table([result.target for result in results])
+        names = [key.name for key in theirs]
+        side = side.drop_null(names)
+        repeated = side.group_by(names).having(lambda t: t.count() > 1).aggregate()
+        for row in self.engine.rows(repeated.order_by(names).limit(1), use):
+            spoken = ", ".join(
+                f"{column} '{row[name]}'"
+                for name, column in zip(names, join.pairs.values(), strict=True)
+            )
+            raise UserError(f"{join.files}: the join key {spoken} stands there more than once")
+        return side, {column for result in results for column in result.columns}
 
 
-def require(table: ir.Table, columns: Iterable[str], label: str) -> None:
-    """Check that the columns are there.
+def _joined(
+    rows: ir.Table, side: ir.Table, columns: set[str], keys: list[Field], wanted: list[Field]
+) -> ir.Table:
+    """Rows with the fields that only the other side has."""
+    for key in keys:
+        if key.name not in rows.columns:
+            raise UserError(f"join: no file before it has the key column '{key.column}'")
+    new = [f.name for f in wanted if f.column in columns and f.name not in rows.columns]
+    theirs = [f"their_{key.name}" for key in keys]
+    pairs = [(key.name, name) for key, name in zip(keys, theirs, strict=True)]
+    return rows.left_join(side.select(*theirs, *new), pairs).select(*rows.columns, *new)
 
-    Raises:
-        UserError: If one is missing; names the file and the columns it has.
-    """
-    for column in columns:
-        if column not in table.columns:
-            there = ", ".join(name for name in table.columns if name != "source_row")
-            raise UserError(f"{label}: no column '{column}'; the file has: {there}")
+
+def _check_columns(
+    results: list[ReadResult], wanted: Sequence[str], elsewhere: Sequence[str]
+) -> None:
+    """Columns that a file lacks although others have them, or that none has."""
+    for name in dict.fromkeys(wanted):
+        lacking = [result for result in results if name not in result.columns]
+        if len(lacking) == len(results) and name not in elsewhere:
+            raise UserError(missing_column(results[0].label, name, results[0].columns))
+        closed = [result for result in lacking if not result.open_ended]
+        if closed and len(lacking) < len(results):
+            raise UserError(
+                f"{closed[0].label}: no column '{name}', which other files of this input have; "
+                "give it to all, or to the join alone"
+            )

@@ -1,9 +1,10 @@
-"""From the products' rows to the tree and the shards under `products/`."""
+"""From the products' rows to the tree and their node ids."""
 
 import ibis.expr.types as ir
 
+from data_modules.prepare.accounts import LEFT_OUT, leave_out, staying
 from data_modules.prepare.expressions import ITEM
-from data_modules.prepare.identity import identify, where
+from data_modules.prepare.identity import Places, identify
 from data_modules.prepare.inputs import Inputs
 from data_modules.prepare.mapping import ProductOptions, TreeOptions
 from data_modules.prepare.node_ids import distinct_items, with_ids
@@ -20,60 +21,59 @@ from data_modules.prepare.tree_file import read_tree
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.hierarchy import Hierarchy
 
+UNKNOWN = "left out for an unknown node"
+LOST = "products: rows that lost an unknown node"
+
 
 def product_rows(
     inputs: Inputs, options: ProductOptions, tree_options: TreeOptions, stages: Stages
 ) -> tuple[ir.Table, Hierarchy]:
-    """All products with split and node ids, computed into one file, and their tree.
+    """All products with split and node ids, computed once, and their tree.
 
     Raises:
-        UserError: If an input or the tree is broken, or a row has an unknown node, a path with a
-            gap, or a weight that is no number.
+        UserError: If an input or the tree is broken, or a row has an unknown node or a path with a
+            gap.
     """
-    _check_paths(options)
+    _check_paths(options, tree_options)
     with stages.stage("Reading products") as stage:
-        rows = read_rows(inputs, options, "products", stage)
-        rows = identify(inputs, rows, options, "products")
-        rows = rows.mutate(weight=_weight(inputs, rows))
-    with stages.stage("Making the tree"):
-        paths = distinct_items(inputs.engine, rows, "path_set")
+        rows, labels = read_rows(inputs, options, "products", stage)
+        places = Places(inputs.engine, labels)
+        rows = inputs.engine.keep(identify(places, rows, options, "products"), "products")
+        if not options.paths:  # items to be classified
+            rows = rows.mutate(split="test")
+    with stages.stage("Making the tree") as stage:
+        paths = distinct_items(inputs.engine, staying(rows), "path_set")
         if tree_options.input is None:
             tree, references = tree_of_paths(paths, tree_options)
         else:
-            tree = read_tree(inputs, tree_options.input, tree_options)
+            tree = read_tree(inputs, tree_options.input, tree_options, stage)
             references = references_into(tree, paths)
         if tree_options.drop_super_root:
             tree, references = without_super_root(tree, references)
-        _check_references(inputs, rows, references, options, tree_options)
+        _check_references(places, rows, references, options, tree_options)
     with stages.stage("Labelling products"):
         labelled = with_ids(inputs.engine, rows, "path_set", references, tree)
-        labelled = _drop_unknown(inputs, labelled, options)
-        labelled = labelled.rename(node_ids="ids")
-        kept = inputs.engine.kept([inputs.engine.keep(labelled, "products")])
-        _count(inputs, kept)
+        if options.unknown_node == "drop_row":
+            labelled = leave_out(labelled, labelled["unknown"], UNKNOWN)
+        kept = inputs.engine.keep(labelled.rename(node_ids="ids"), "products")
+        inputs.accounts.settle("products", inputs.engine, kept)
+        _count(inputs, kept, options)
     return kept, tree
 
 
-def _check_paths(options: ProductOptions) -> None:
-    if not options.paths:
-        raise UserError("products: 'paths' is missing; say where a row's category path stands")
+def _check_paths(options: ProductOptions, tree_options: TreeOptions) -> None:
+    if not options.paths and tree_options.input is None:
+        raise UserError(
+            "products: 'paths' is missing; say where a row's category path stands, or give the "
+            "tree's file in 'tree.input' for items that are to be classified"
+        )
     for path in options.paths:
         if sum(bool(source) for source in (path.columns, path.column, path.node)) != 1:
             raise UserError("products.paths: give one of 'columns', 'column' and 'node' per entry")
 
 
-def _weight(inputs: Inputs, rows: ir.Table) -> ir.NumericValue:
-    """Importance as float32, 1 where missing."""
-    number = rows["weight"].try_cast("float32")
-    wrong = rows["weight"].notnull() & ~((number >= 0) & (number < float("inf"))).fill_null(False)
-    bad = rows.filter(wrong).select("source_file", "source_row", "weight")
-    for row in inputs.engine.rows(bad.order_by("source_file", "source_row").limit(1)):
-        raise UserError(f"{where(row)}: the weight '{row['weight']}' is no number from 0 on")
-    return number.fill_null(1.0).cast("float32")
-
-
 def _check_references(
-    inputs: Inputs,
+    places: Places,
     rows: ir.Table,
     references: dict[str, Reference],
     options: ProductOptions,
@@ -81,37 +81,39 @@ def _check_references(
 ) -> None:
     for item, reference in references.items():
         if reference.unknown and options.unknown_node == "error":
+            unknown = sum(other.unknown for other in references.values())
+            more = f" (and {unknown - 1} others)" if unknown > 1 else ""
             raise UserError(
-                f"{_first_row(inputs, rows, item)}: the tree has no node '{spoken(item)}'; "
+                f"{_first_row(places, rows, item)}: the tree has no node '{spoken(item)}'{more}; "
                 "mend it or set unknown_node to drop_label or drop_row"
             )
         if reference.gap and tree_options.gaps == "error":
             raise UserError(
-                f"{_first_row(inputs, rows, item)}: the path '{spoken(item)}' misses a name in "
+                f"{_first_row(places, rows, item)}: the path '{spoken(item)}' misses a name in "
                 "its middle; mend it or set tree.gaps: cut"
             )
 
 
-def _first_row(inputs: Inputs, rows: ir.Table, item: str) -> str:
+def _first_row(places: Places, rows: ir.Table, item: str) -> object:
     holds = rows["path_set"].split(ITEM).contains(item)
-    found = rows.filter(holds).select("source_file", "source_row")
-    return where(inputs.engine.rows(found.order_by("source_file", "source_row").limit(1))[0])
+    first = places.first(staying(rows).filter(holds))
+    return first["where"] if first else "products"
 
 
-def _drop_unknown(inputs: Inputs, rows: ir.Table, options: ProductOptions) -> ir.Table:
-    unknown = int(inputs.engine.values(rows.aggregate(rows=rows["unknown"].sum()))["rows"] or 0)
-    if options.unknown_node == "drop_row":
-        inputs.counts["products: rows left out for an unknown node"] = unknown
-        return rows.filter(~rows["unknown"])
-    inputs.counts["products: rows that lost an unknown node"] = unknown
-    return rows
-
-
-def _count(inputs: Inputs, rows: ir.Table) -> None:
+def _count(inputs: Inputs, rows: ir.Table, options: ProductOptions) -> None:
+    rows = rows.filter(rows[LEFT_OUT].isnull())
     sums = inputs.engine.values(
-        rows.aggregate(gap=rows["gap"].sum(), leaves=rows["cut_leaves"].sum(), rows=rows.count())
+        rows.aggregate(
+            gap=rows["gap"].sum(),
+            leaves=rows["cut_leaves"].sum(),
+            unknown=rows["unknown"].sum(),
+            rows=rows.count(),
+        )
     )
     if not sums["rows"]:
         raise UserError("products: no row is left; check 'keep' and 'unknown_node' in the mapping")
-    inputs.counts["products: rows with a path cut at a missing name"] = sums["gap"]
-    inputs.counts["products: rows whose path lost a last name like the title"] = sums["leaves"]
+    changes = inputs.accounts.changes
+    changes["products: rows with a path cut at a missing name"] = sums["gap"]
+    changes["products: rows whose path lost a last name like the title"] = sums["leaves"]
+    if options.unknown_node == "drop_label":
+        changes[LOST] = sums["unknown"]

@@ -18,6 +18,12 @@ class Stage:
     def __init__(self, progress: Progress, title: str) -> None:
         self._progress = progress
         self._task = progress.add_task(title, total=None)
+        self._total = 0
+
+    def expect(self, parts: int) -> None:
+        """So many more parts are to come."""
+        self._total += parts
+        self._progress.update(self._task, total=self._total)
 
     def step(self) -> None:
         """One more part is done."""

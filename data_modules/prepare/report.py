@@ -1,10 +1,12 @@
 """The data-quality report as Markdown."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
+from data_modules.prepare.accounts import Accounts
 from data_modules.prepare.figures import TAIL_ITEMS, LabelFigures, TextFigures
 from hierarchy_lm.dataset import DatasetInfo, TaskInfo
 
+ALIKE_SHOWN = 20
 SPLIT_COLUMNS = {
     "rows": "rows",
     "title": "no title",
@@ -56,10 +58,39 @@ def task_section(task: TaskInfo, texts: TextFigures, labels: LabelFigures) -> st
     return "\n".join(lines)
 
 
-def count_section(counts: Mapping[str, int]) -> str:
+def warning_section(warnings: Sequence[str]) -> str:
+    """What the user should not miss; nothing if there is nothing."""
+    return "\n".join(
+        ["## Warnings\n", *(f"- {warning}" for warning in warnings)] if warnings else []
+    )
+
+
+def alike_section(alike: Sequence[str]) -> str:
+    """Names that a reader would take for the same; nothing if there are none."""
+    if not alike:
+        return ""
+    shown = [f"- {names}" for names in alike[:ALIKE_SHOWN]]
+    more = [f"- and {len(alike) - ALIKE_SHOWN:,} more"] if len(alike) > ALIKE_SHOWN else []
+    return "\n".join([f"### Look-alikes: {len(alike):,}\n", *shown, *more])
+
+
+def row_section(accounts: Accounts) -> str:
+    """Every file: its records, the rows prepared of them, and those left out by cause."""
+    rows = [
+        [_cell(account.label), account.use, f"{account.records:,}", f"{account.prepared:,}",
+         "; ".join(f"{n:,} {cause}" for cause, n in account.left_out.items() if n) or "0"]
+        for account in accounts.files
+    ]  # fmt: skip
+    return "## Rows\n\n" + _table(["file", "for", "records", "prepared", "left out"], rows)
+
+
+def _cell(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+
+
+def count_section(counts: Iterable[tuple[str, int]]) -> str:
     """What was left out, cut or replaced on the way in."""
-    kept = {name: count for name, count in counts.items() if count}
-    lines = [f"- {name}: {count:,}" for name, count in sorted(kept.items())]
+    lines = [f"- {name}: {count:,}" for name, count in sorted(counts) if count]
     return "\n".join(["## Left out or changed\n", *(lines or ["Nothing."])])
 
 

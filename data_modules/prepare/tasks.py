@@ -1,12 +1,15 @@
-"""From a task's rows to labels and the shards under `tasks/<task>/`."""
+"""From a task's rows to labels and label ids."""
 
 import re
+from collections import Counter
 
 import ibis.expr.types as ir
 
-from data_modules.prepare.identity import identify, where
+from data_modules.prepare.accounts import leave_out, staying
+from data_modules.prepare.identity import Places, identify
 from data_modules.prepare.inputs import Inputs
 from data_modules.prepare.mapping import TaskOptions
+from data_modules.prepare.names import normal_name
 from data_modules.prepare.node_ids import distinct_items, with_ids
 from data_modules.prepare.progress import Stages
 from data_modules.prepare.rows import read_rows
@@ -15,49 +18,70 @@ from hierarchy_lm.dataset import TaskInfo
 from hierarchy_lm.errors import UserError
 
 TASK_NAME = re.compile(r"\w[\w-]*")
+UNLABELLED = "left out for want of a label"
 
 
 def task_rows(
-    inputs: Inputs, options: TaskOptions, name: str, products: ir.Table | None, stages: Stages
+    inputs: Inputs,
+    options: TaskOptions,
+    name: str,
+    products: ir.Table | None,
+    on_products: bool,
+    stages: Stages,
 ) -> tuple[ir.Table, TaskInfo]:
-    """All rows of a task with split and label ids, computed into one file, and its labels.
+    """All rows of a task with split and label ids, computed once, and its labels.
 
     Where rows are products that have nodes, there is a column `node_ids`, null for the others.
+
+    Args:
+        inputs: Reads the files.
+        options: Of the task.
+        name: Of the task.
+        products: All products, if there are any.
+        on_products: Whether the task is on the products' own rows.
+        stages: Progress.
 
     Raises:
         UserError: If an input is broken, a label is not among the given ones, or the labels do
             not fit the kind of task.
     """
+    use = f"tasks.{name}"
     if not TASK_NAME.fullmatch(name):
         raise UserError(f"tasks: '{name}' cannot be a folder's name; use letters, digits, - and _")
     if not options.label:
-        raise UserError(f"tasks.{name}: 'label' is missing; name the label's column")
+        raise UserError(f"{use}: 'label' is missing; name the label's column")
     with stages.stage(f"Reading task {name}") as stage:
-        rows = read_rows(inputs, options, f"tasks.{name}", stage)
-        rows = identify(inputs, rows, options, f"tasks.{name}")
-        info = TaskInfo(
-            name, options.kind, _labels(inputs, rows, options, name), options.query is not None
-        )
+        rows, files = read_rows(inputs, options, use, stage)
+        places = Places(inputs.engine, files)
+        same_rows = products if on_products else None
+        rows = identify(places, rows, options, use, same_rows)
+        rows = inputs.engine.keep(rows, use)
+        labels = _labels(inputs, staying(rows), options, use)
+        info = TaskInfo(name, options.kind, labels, options.query is not None)
         labelled = _with_label_ids(inputs, rows, info)
         if products is not None:
-            labelled = _with_nodes(labelled, products)
-        kept = inputs.engine.kept([inputs.engine.keep(labelled, name)])
-    _check_labels(inputs, kept, info)
-    return (kept if products is None else _linked(inputs, kept, name)), info
+            labelled = _with_nodes(labelled, staying(products))
+        kept = inputs.engine.keep(labelled, use)
+        inputs.accounts.settle(use, inputs.engine, kept)
+    _check_labels(places, staying(kept), info)
+    return (kept if products is None else _linked(inputs, kept, use)), info
 
 
-def _labels(inputs: Inputs, rows: ir.Table, options: TaskOptions, name: str) -> list[str]:
-    found = [label for label in distinct_items(inputs.engine, rows, "label_set") if label]
-    labels = options.labels or sorted(found)
-    for label in found:
-        if label not in labels:
-            raise UserError(
-                f"tasks.{name}: the label '{label}' is not among the mapping's 'labels'"
-            )
-    if not found:
-        raise UserError(f"tasks.{name}: no row has a label; check 'label' and 'keep'")
+def _labels(inputs: Inputs, rows: ir.Table, options: TaskOptions, use: str) -> list[str]:
+    there = [label for label in distinct_items(inputs.engine, rows, "label_set") if label]
+    given = [normal_name(label) for label in options.labels or []]
+    for label, times in Counter(given).items():
+        if times > 1:
+            raise UserError(f"{use}.labels: '{label}' stands there {times} times; name it once")
+    known = set(given)
+    for label in there:
+        if given and label not in known:
+            raise UserError(f"{use}: the label '{label}' is not among the mapping's 'labels'")
+    if not there:
+        raise UserError(f"{use}: no row has a label; check 'label' and 'keep'")
+    labels = given or sorted(there)
     if options.kind == "binary" and len(labels) != 2:
-        raise UserError(f"tasks.{name}: a binary task needs two labels, not {labels[:5]}")
+        raise UserError(f"{use}: a binary task needs two labels, not {labels[:5]}")
     return labels
 
 
@@ -68,37 +92,33 @@ def _with_label_ids(inputs: Inputs, rows: ir.Table, info: TaskInfo) -> ir.Table:
     labelled = labelled.rename(label_ids="ids")
     if info.kind == "multilabel":
         return labelled
-    bare = labelled.filter(labelled["label_ids"].length() == 0).aggregate(rows=lambda t: t.count())
-    inputs.counts[f"tasks.{info.name}: rows left out for want of a label"] = inputs.engine.values(
-        bare
-    )["rows"]
-    return labelled.filter(labelled["label_ids"].length() > 0)
+    return leave_out(labelled, labelled["label_ids"].length() == 0, UNLABELLED)
 
 
 def _with_nodes(rows: ir.Table, products: ir.Table) -> ir.Table:
     """Rows with the nodes of their product; null where it has none or is unknown."""
     filed = products.filter(products["node_ids"].length() > 0)
     filed = filed.select("node_ids", linked=filed["item_id"])
-    rows = rows.mutate(linked=rows["product_id"].fill_null(rows["item_id"]))
-    return rows.left_join(filed, "linked").drop("linked", "linked_right")
+    linked = rows.mutate(linked=rows["product_id"].fill_null(rows["item_id"]))
+    return linked.left_join(filed, "linked").select(*rows.columns, "node_ids")
 
 
-def _linked(inputs: Inputs, rows: ir.Table, name: str) -> ir.Table:
+def _linked(inputs: Inputs, rows: ir.Table, use: str) -> ir.Table:
     """Without the column of nodes if no row has any."""
+    stay = staying(rows)
     counts = inputs.engine.values(
-        rows.aggregate(rows=rows.count(), bare=rows["node_ids"].isnull().sum())
+        stay.aggregate(rows=stay.count(), bare=stay["node_ids"].isnull().sum())
     )
     if counts["bare"] == counts["rows"]:
         return rows.drop("node_ids")
-    inputs.counts[f"tasks.{name}: rows whose product has no node"] = counts["bare"]
+    inputs.accounts.changes[f"{use}: rows whose product has no node"] = counts["bare"]
     return rows
 
 
-def _check_labels(inputs: Inputs, rows: ir.Table, info: TaskInfo) -> None:
+def _check_labels(places: Places, rows: ir.Table, info: TaskInfo) -> None:
     if info.kind == "multilabel":
         return
-    several = rows.filter(rows["label_ids"].length() > 1).select("source_file", "source_row")
-    for row in inputs.engine.rows(several.order_by("source_file", "source_row").limit(1)):
+    if row := places.first(rows.filter(rows["label_ids"].length() > 1)):
         raise UserError(
-            f"{where(row)} has several labels; set tasks.{info.name}.kind to multilabel"
+            f"{row['where']} has several labels; set tasks.{info.name}.kind to multilabel"
         )

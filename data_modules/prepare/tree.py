@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from data_modules.prepare.expressions import LEVEL, NODE
 from data_modules.prepare.mapping import TreeOptions
+from data_modules.prepare.reading.paths import LEVEL, NODE
 from hierarchy_lm.dataset import PATH_SEPARATOR
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.hierarchy import Hierarchy
@@ -28,15 +28,9 @@ class Reference:
     gap: bool = False
 
 
-def clean_name(name: str) -> str:
-    """A node's display name: single spaces, and no path separator inside."""
-    collapsed = " ".join(name.split())
-    return f" {collapsed} ".replace(PATH_SEPARATOR, " › ").strip()
-
-
 def names_of(path: str) -> tuple[NodePath, bool]:
     """Names of a path's text up to the first missing one, and whether any came after that."""
-    names = [clean_name(name) for name in path.split(LEVEL)]
+    names = path.split(LEVEL)
     end = names.index("") if "" in names else len(names)
     return tuple(names[:end]), any(names[end:])
 
@@ -87,8 +81,8 @@ def references_into(tree: Hierarchy, items: Iterable[str]) -> dict[str, Referenc
 
     def look_up(item: str) -> Reference:
         if item.startswith(NODE):
-            key = " ".join(item.removeprefix(NODE).split())
-            nodes = tree.key_to_ids.get(key, [])
+            key = item.removeprefix(NODE)
+            nodes = tree.key_to_ids.get(key) or tree.key_to_ids.get(_without_fraction(key), [])
             return Reference(nodes, unknown=bool(key) and not nodes)
         names, gap = names_of(item)
         if PATH_SEPARATOR.join(names) in known:
@@ -96,6 +90,12 @@ def references_into(tree: Hierarchy, items: Iterable[str]) -> dict[str, Referenc
         return Reference([], unknown=bool(names), gap=gap)
 
     return {item: look_up(item) for item in items}
+
+
+def _without_fraction(key: str) -> str:
+    """11 for 11.0, as integers come out of tables with gaps in the column."""
+    whole, _, fraction = key.partition(".")
+    return whole if fraction.strip("0") == "" else key
 
 
 def without_super_root(
@@ -115,7 +115,10 @@ def without_super_root(
         item: replace(reference, nodes=[node - 1 for node in reference.nodes if node > 0])
         for item, reference in references.items()
     }
-    return Hierarchy(paths), found
+    below = Hierarchy(paths)
+    keys = {key: [node - 1 for node in ids if node > 0] for key, ids in tree.key_to_ids.items()}
+    below.set_keys({key: ids for key, ids in keys.items() if ids})
+    return below, found
 
 
 def spoken(item: str) -> str:

@@ -150,13 +150,27 @@ PARQUET_BYTES = PARQUET.getvalue().to_pybytes()
         pytest.param("p.zip", b"PK\x03\x04 cut", "p.zip: broken archive", id="cut zip"),
         pytest.param("p.parquet", PARQUET_BYTES[:-20], "p.parquet: ", id="cut parquet"),
         pytest.param("p.parquet", b"PAR1" * 9, "p.parquet: ", id="no parquet"),
-        pytest.param("p.csv", b"id,t,a\n1,x,A\n2,x,A,B\n", "Columns: 3 Found: 4", id="long row"),
-        pytest.param("p.csv", b"id,t,a\n1,x,A\n2,x\n", "CSV Error on Line: 3", id="short row"),
-        pytest.param("p.csv", b'id,t,a\n1,x,A\n2,"x,A\n', "unterminated quote", id="open quote"),
+        pytest.param(
+            "p.csv",
+            b"id,t,a\n1,x,A\n2,x,A,B\n",
+            "row 2, line 3: 4 values for 3 columns",
+            id="long row",
+        ),
+        pytest.param(
+            "p.csv",
+            b"id,t,a\n1,x,A\n2,x\n",
+            "row 2, line 3: 2 values for 3 columns",
+            id="short row",
+        ),
+        pytest.param(
+            "p.csv", b'id,t,a\n1,x,A\n2,"x,A\n', "line 3: a quote opens here", id="open quote"
+        ),
         pytest.param("p.csv", b"id,t\n1,x\n", "no column 'a'; the file has: id, t", id="column"),
-        pytest.param("p.csv", b"id,t,A,a\n1,x,A,A\n", "two columns are called", id="two columns"),
+        pytest.param("p.csv", b"id,t,a,a\n1,x,A,A\n", "two columns are called", id="two columns"),
         pytest.param("p.csv", b"id,t,a\n1,x,A\n2,\xff,A", "line 3 is not utf-8", id="bytes"),
-        pytest.param("p.json", b'{"id": "1", "t": "x"}\n{"id": ', "Malformed JSON", id="cut json"),
+        pytest.param(
+            "p.json", b'{"id": "1", "t": "x"}\n{"id": ', "row 2, line 2: no JSON", id="cut json"
+        ),
         pytest.param("p.json", b"[]", "no column 'id'", id="empty json"),
         pytest.param("p.csv", b"id,t,a\n", "no row has a category path", id="only a header"),
         pytest.param("p.xls", b"x", "p.xls: unknown format 'xls'", id="format"),

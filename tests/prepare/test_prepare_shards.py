@@ -1,4 +1,4 @@
-"""What is written: schema, shard sizes, order, repeatability; and the same expressions on Spark."""
+"""What is written: schema, shard sizes, order, repeatability."""
 
 import hashlib
 
@@ -7,15 +7,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_modules.prepare import expressions as ex
-from data_modules.prepare.files import InputFile
-from data_modules.prepare.mapping import (
-    InputOptions,
-    PathOptions,
-    ProductOptions,
-    SplitOptions,
-    TaskOptions,
-)
-from data_modules.prepare.rows import select_columns
 from hierarchy_lm.dataset import PRODUCT_SCHEMA, TASK_SCHEMA
 
 
@@ -68,46 +59,6 @@ def test_the_order_of_the_rows_does_not_matter(tmp_path, prepare):
     lines[0] = "0,changed,A0"
     (tmp_path / "p.csv").write_text("\n".join(["id,t,a", *lines]))
     assert prepare(mapping(1_000)).info.fingerprint not in hashes
-
-
-TABLE = ibis.table(
-    {
-        "id": "string", "t": "string", "d": "string", "b": "array<string>", "a1": "string",
-        "a2": "string", "p": "string", "names": "array<string>", "lists": "array<array<string>>",
-        "n": "string", "g": "string", "q": "string", "l": "string", "source_row": "int64",
-    },
-    name="rows",
-)  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        PathOptions(columns=["a1", "a2"]),
-        PathOptions(column="p", separator=" >> ", trim='["]', title_leaf=15),
-        PathOptions(column="p", separator="/", path_separator="|"),
-        PathOptions(column="names"),
-        PathOptions(column="names", separator="/"),
-        PathOptions(column="lists"),
-        PathOptions(node="n", path_separator="|"),
-    ],
-)
-def test_product_expressions_compile_for_spark(path, tmp_path):
-    options = ProductOptions(
-        input=InputOptions("p.csv", null_values=["nan"]), item_id="id", title="t", description="d",
-        bullet_points="b", split=SplitOptions(group="g"), paths=[path],
-    )  # fmt: skip
-    rows = select_columns(TABLE, options, InputFile(tmp_path / "p.csv"))
-    split = rows.mutate(split=ex.hashed_split(rows["split_key"]), text=ex.text_hash(rows))
-    assert "md5(" in ibis.to_sql(split, dialect="pyspark").lower()
-
-
-def test_task_expressions_compile_for_spark(tmp_path):
-    options = TaskOptions(
-        input=InputOptions("p.csv"), title="t", query="q", label="l", label_separator=";"
-    )
-    rows = select_columns(TABLE, options, InputFile(tmp_path / "p.csv"))
-    assert "array_sort(" in ibis.to_sql(rows, dialect="pyspark").lower()
 
 
 def test_hashed_splits_have_their_shares():

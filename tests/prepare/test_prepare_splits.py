@@ -122,4 +122,6 @@ def test_weights_and_locales(tmp_path, prepare, error_of):
 @pytest.mark.parametrize("weight", ["heavy", "-1", "nan", "inf"])
 def test_a_weight_must_be_a_number_from_zero_on(tmp_path, error_of, weight):
     write(tmp_path, "p.csv", "id,t,a,w", ["1,x,A,1", f"2,x,A,{weight}"])
-    assert f"row 2: the weight '{weight}'" in error_of(mapping(weight="w"))
+    assert f"row 2, column 'w' holds '{weight}', which is no number" in error_of(
+        mapping(weight="w")
+    )

@@ -100,7 +100,7 @@ def test_a_join_key_that_repeats_is_an_error(tmp_path, error_of):
     (tmp_path / "sku.csv").write_text("sku,t\na,x\na,y\n")
     mapping = task(label="l")
     mapping["tasks"]["t1"]["input"]["join"] = {"files": "sku.csv", "keys": ["sku"]}
-    assert "'sku': 'a'} stands there more than once" in error_of(mapping)
+    assert "the join key sku 'a' stands there more than once" in error_of(mapping)
 
 
 @pytest.mark.parametrize(

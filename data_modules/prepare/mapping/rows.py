@@ -1,62 +1,11 @@
-"""The keys of a mapping file: typed dataclasses that the command line parses."""
+"""Keys of a mapping that say what the columns of products and tasks mean."""
 
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
+from data_modules.prepare.mapping.files import InputOptions
 from hierarchy_lm.dataset import TaskKind
-from hierarchy_lm.edges import MultiParent
 from hierarchy_lm.errors import UserError
-
-Encoding = Literal["utf-8", "utf-8-replace", "latin-1", "cp1252"]
-Patterns = str | list[str]
-
-
-@dataclass
-class FileOptions:
-    """Input files and how their bytes are read.
-
-    Attributes:
-        files: Paths or globs below ``root``; `archive.zip::*.json` picks members of an archive.
-            A dictionary from split names gives each split its own files.
-        format: `auto` goes by the file name's ending.
-        delimiter: Of CSV; a comma, or a tab for `.tsv`.
-        quote: Quote character of CSV, doubled inside a value; empty when nothing is quoted.
-        column_names: Names for CSV files without a header row.
-        encoding: `utf-8-replace` puts U+FFFD for invalid bytes and counts them.
-        null_values: Texts that mean "missing", besides the empty text.
-    """
-
-    files: Patterns | dict[str, Patterns]
-    format: Literal["auto", "csv", "json", "parquet"] = "auto"
-    delimiter: str | None = None
-    quote: str = '"'
-    column_names: list[str] | None = None
-    encoding: Encoding = "utf-8"
-    null_values: list[str] = field(default_factory=list)
-
-
-@dataclass
-class JoinOptions(FileOptions):
-    """Further columns from a second set of files; rows without a partner keep them missing.
-
-    Attributes:
-        keys: Columns of the same name on both sides; unique together in these files.
-    """
-
-    keys: list[str] = field(default_factory=list)
-
-
-@dataclass
-class InputOptions(FileOptions):
-    """The rows of a product table or a task.
-
-    Attributes:
-        keep: Only rows whose column holds one of the values; the others are counted.
-        join: Columns that stand in other files.
-    """
-
-    keep: dict[str, list[str]] = field(default_factory=dict)
-    join: JoinOptions | None = None
 
 
 @dataclass
@@ -95,6 +44,8 @@ class PathOptions:
         path_separator: Between several paths, or several node keys, in one text.
         trim: Characters to strip from both ends of the text.
         node: Column of node keys that the tree file explains; a text or a list.
+        field: Member to take of objects, where names or keys come as objects or lists of them
+            (``[{"id": 1, "name": "Toys"}]``).
         title_leaf: Drop the last name when it starts like the title: compared are this many
             characters, without regard to case and spacing. 0 keeps it.
     """
@@ -105,39 +56,8 @@ class PathOptions:
     path_separator: str | None = None
     trim: str = ""
     node: str | None = None
+    field: str | None = None
     title_leaf: int = 0
-
-
-@dataclass
-class TreeOptions:
-    """The category tree: read from a file, or made of the products' paths.
-
-    Attributes:
-        input: A file of edges (``key``, ``parent``, ``name``) or of paths (``path``, perhaps with
-            ``key``). Without it, all paths of the products make the tree.
-        key: Column of node keys.
-        parent: Column of parent keys, missing at a root.
-        name: Column of display names; the key if not given.
-        path: Column or columns of the whole path.
-        multi_parent: What to do with a node of several parents.
-        drop_super_root: The tree's only root is artificial ("All categories"): leave it out; the
-            nodes below it are the roots.
-        max_depth: Cut the products' paths below this level, a super-root counted; 0 keeps all.
-        min_items: Move products of nodes with fewer paths below them up to the parent; a root
-            that small is dropped.
-        gaps: What to do with a path that misses a name in the middle: refuse it, or cut it there.
-    """
-
-    input: FileOptions | None = None
-    key: str | None = None
-    parent: str | None = None
-    name: str | None = None
-    path: PathOptions | None = None
-    multi_parent: MultiParent = "error"
-    drop_super_root: bool = False
-    max_depth: int = 0
-    min_items: int = 0
-    gaps: Literal["error", "cut"] = "error"
 
 
 @dataclass
@@ -151,6 +71,8 @@ class RowOptions:
         description: Column of the description.
         bullet_points: Column of bullet points: a list, or a text cut by ``bullet_separator``.
         bullet_separator: Between two bullet points.
+        bullet_format: What to write of a bullet point that is an object, such as
+            ``"{name}: {value}"``.
         split: How rows get their split.
         duplicate_ids: Refuse repeated ids, or keep the first row of each and count the others.
     """
@@ -161,6 +83,7 @@ class RowOptions:
     description: str | None = None
     bullet_points: str | None = None
     bullet_separator: str | None = None
+    bullet_format: str | None = None
     split: SplitOptions | None = None
     duplicate_ids: Literal["error", "first"] = "error"
 
@@ -170,7 +93,9 @@ class ProductOptions(RowOptions):
     """The products.
 
     Attributes:
-        paths: Where a row's category paths are; together they make its labels.
+        paths: Where a row's category paths are; together they make its labels. Without any, the
+            products are items to be classified into the tree of ``tree.input``: they have no
+            labels and all stand in the test split.
         weight: Column of importance weights, 1 where missing.
         locale: Column of the locale.
         unknown_node: What to do with a path or key that the tree file lacks.

@@ -1,0 +1,111 @@
+"""Lines of a text file for Python's csv, with their numbers."""
+
+import re
+from collections.abc import Iterator
+
+from data_modules.prepare.reading.records import Tally
+from data_modules.prepare.reading.streams import MAX_RECORD
+from hierarchy_lm.errors import UserError
+
+LINE_END = re.compile("\r\n|\n|\r")
+INNER = "\x1f"
+"""Stands for a delimiter of several characters while Python's csv reads."""
+
+
+class Lines:
+    """Lines of text blocks with their ends; a lone CR ends one too.
+
+    Args:
+        blocks: The text.
+        comment: What a line that is left out between two records starts with.
+        tally: Counts these lines.
+        label: What messages call the file.
+
+    Attributes:
+        number: Lines so far.
+        first: Number of the line at which the record began.
+    """
+
+    def __init__(
+        self, blocks: Iterator[str], comment: str | None, tally: Tally, label: str
+    ) -> None:
+        self.number = self.first = 0
+        self._blocks = blocks
+        self._text = ""
+        self._at = 0
+        self._comment = comment
+        self._tally = tally
+        self._label = label
+        self._between = True
+
+    @classmethod
+    def of(cls, text: str, before: "Lines") -> "Lines":
+        """Lines of a text that follows what another reader read."""
+        lines = cls(iter((text,)), None, before._tally, before._label)
+        lines.number = before.number
+        return lines
+
+    def skip(self, count: int) -> None:
+        """Leave out lines at the start."""
+        for _ in range(count):
+            if self._line() is not None:
+                self._tally.left_out["lines skipped at the start"] += 1
+
+    def begin_record(self) -> None:
+        """The next line begins a record, so it may be a comment."""
+        self._between = True
+
+    def take_rest(self) -> str:
+        """What was read of a block and not yet given as lines."""
+        rest, self._text, self._at = self._text[self._at :], "", 0
+        return rest
+
+    def put_back(self, text: str) -> None:
+        """Let ``text`` come before the remaining blocks."""
+        self._text, self._at = text, 0
+
+    def __iter__(self) -> "Lines":
+        return self
+
+    def __next__(self) -> str:
+        while (line := self._line()) is not None:
+            if self._between:
+                self.first = self.number
+                if self._comment and line.startswith(self._comment):
+                    self._tally.left_out["comment lines"] += 1
+                    continue
+            self._between = False
+            return line
+        raise StopIteration
+
+    def replacing(self, delimiter: str) -> Iterator[str]:
+        """Lines with one character in place of a delimiter of several."""
+        for line in self:
+            if INNER in line:
+                raise UserError(
+                    f"{self._label}: line {self.number} holds the control character 0x1f, which a "
+                    "delimiter of several characters does not allow; use a single character"
+                )
+            yield line.replace(delimiter, INNER)
+
+    def _line(self) -> str | None:
+        while True:
+            end = LINE_END.search(self._text, self._at)
+            if end and not (end[0] == "\r" and end.end() == len(self._text)):
+                return self._cut(end.end())
+            block = next(self._blocks, None)
+            if block is None:
+                return self._cut(end.end() if end else len(self._text))
+            self._text, self._at = self._text[self._at :] + block, 0
+            if len(self._text) > MAX_RECORD:
+                raise UserError(
+                    f"{self._label}: line {self.number + 1} is longer than {MAX_RECORD >> 20} MB"
+                )
+
+    def _cut(self, end: int) -> str | None:
+        line = self._text[self._at : end]
+        self._at = end
+        if not line:
+            return None
+        self.number += 1
+        return line
