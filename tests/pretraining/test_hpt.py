@@ -58,9 +58,9 @@ def by_hand(model: HPTPretrainer, batch: ProductBatch, document: int, keep_sep: 
 
 def test_nodes_of_a_level_start_with_even_odds_or_at_one_half(tree_file, wordpiece_folder):
     build = partial(HPTPretrainer, tree_file, str(wordpiece_folder), BackboneOptions("tiny"))
-    level = torch.sigmoid(build().labels.bias).split(SIZES)
-    assert [chances.sum().item() for chances in level] == pytest.approx([1.0] * len(SIZES))
-    assert all(chances.unique().numel() == 1 for chances in level)
+    levels = build().labels.bias.split(SIZES)
+    assert [torch.sigmoid(level).sum().item() for level in levels] == pytest.approx([1.0] * 3)
+    assert all(level.unique().numel() == 1 for level in levels)
     assert build(bias_init="zero").labels.bias.tolist() == [0.0] * sum(SIZES)
 
 
