@@ -12,6 +12,7 @@ from hierarchy_lm.hierarchy import Hierarchy
 
 MOST = 0.5
 """A share of the rows that is called most."""
+NULL_WORDS = {"nan", "null", "none", "\\n", "n/a", "#n/a", "<na>", "nat"}
 FLAT_NODES = 200
 """A tree of one level with more nodes than this is called flat."""
 
@@ -71,6 +72,13 @@ def odd_tree(tree: Hierarchy) -> list[str]:
         warnings.append(
             f"tree: {tree.num_nodes:,} nodes on a single level, such as '{tree.names[0]}'; should "
             "'separator' cut the paths?"
+        )
+    missing = [path for path, name in zip(tree.paths, tree.names, strict=True)
+               if name.casefold() in NULL_WORDS]  # fmt: skip
+    if missing:
+        warnings.append(
+            f"tree: {len(missing):,} names look like a writer's word for missing, such as "
+            f"'{missing[0]}'; if they are, list them in 'null_values'"
         )
     marked = [name for name in tree.names if name.startswith(("{", "["))]
     if marked:

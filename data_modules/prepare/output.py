@@ -42,7 +42,6 @@ def new_output(output: str) -> Iterator[Output]:
     Raises:
         UserError: If there is something already, or it cannot be written.
     """
-    output = output.removeprefix("file://")
     if not is_url(output):
         with new_folder(Path(output).absolute()) as made:
             scratch = made.parent / "scratch"

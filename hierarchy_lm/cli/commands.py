@@ -5,7 +5,8 @@ from pkgutil import resolve_name
 
 from jsonargparse import ActionYesNo, ArgumentParser
 
-from hierarchy_lm.cli.parsing import one_line
+from hierarchy_lm.cli.messages import one_line
+from hierarchy_lm.cli.strict_yaml import use_strict_yaml
 from hierarchy_lm.errors import UserError
 
 
@@ -61,6 +62,7 @@ def run_command(name: str, argv: list[str]) -> int:
     Returns:
         Exit status.
     """
+    use_strict_yaml()
     function: Callable[..., int | None] = resolve_name(FUNCTIONS[name])
     summary = (function.__doc__ or "").split("\n")[0]
     parser = CommandParser(prog=f"hlm {name}", description=summary, allow_abbrev=False)

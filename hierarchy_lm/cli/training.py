@@ -27,8 +27,10 @@ from data_modules.wordpiece import train_wordpiece, wordpiece_folder
 from hierarchy_lm.backbones import BackboneOptions, check_backbone, tokenizer_source
 from hierarchy_lm.callbacks import PredictionWriter, RunRecord, TrainingSpeed
 from hierarchy_lm.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
-from hierarchy_lm.cli.parsing import OneLineParser, one_line
+from hierarchy_lm.cli.messages import one_line
+from hierarchy_lm.cli.parsing import OneLineParser
 from hierarchy_lm.cli.quiet import quieten, speak
+from hierarchy_lm.cli.strict_yaml import use_strict_yaml
 from hierarchy_lm.dataset import HIERARCHY
 from hierarchy_lm.embeddings.writer import check_output
 from hierarchy_lm.errors import UserError
@@ -261,6 +263,7 @@ def run_trainer(argv: list[str]) -> int:
 def _train(argv: list[str]) -> int:
     quieten()
     speak()
+    use_strict_yaml()
     try:
         _run(HierarchyCLI, argv)
     except MisconfigurationException as error:

@@ -74,7 +74,7 @@ class DuckEngine(Engine):
         place = self.place("kept")
         with self._faults(label):
             self._connection.to_parquet(
-                table, place, compression="zstd", row_group_size=ROW_GROUP_ROWS
+                table, place, compression="snappy", row_group_size=ROW_GROUP_ROWS
             )
         return place
 
