@@ -18,7 +18,7 @@ from data_modules.datasets import find_dataset
 from data_modules.label_texts import LabelledTexts, TextDataset
 from hierarchy_lm.batches import SparseTargets
 from hierarchy_lm.cli.commands import CommandParser
-from hierarchy_lm.cli.parsing import one_line
+from hierarchy_lm.cli.messages import one_line
 from hierarchy_lm.cli.quiet import speak
 from hierarchy_lm.cli.training import writable
 from hierarchy_lm.dataset import write_json
