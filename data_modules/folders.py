@@ -1,4 +1,4 @@
-"""Dataset folders that are whole or absent, and their fingerprint."""
+"""Dataset folders that are whole or absent."""
 
 import shutil
 import tempfile
@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from data_modules.manifest import folder_manifest, manifest_fingerprint
 from hierarchy_lm.errors import UserError
 
 
@@ -33,8 +32,3 @@ def new_folder(output: Path) -> Iterator[Path]:
         raise UserError(f"{output}: cannot be written ({error})") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
-
-
-def fingerprint(folder: Path) -> str:
-    """Hash of all Parquet files of a folder; other rows or another tree give another one."""
-    return manifest_fingerprint(folder_manifest(folder))

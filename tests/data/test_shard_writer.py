@@ -6,9 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_modules.folders import fingerprint
 from data_modules.manifest import file_record, folder_manifest, manifest_fingerprint, split_of
-from data_modules.shard_writer import write_shard, write_shards
+from data_modules.shard_writer import write_shard
 from hierarchy_lm.errors import UserError
 
 SCHEMA = pa.schema([pa.field("item_id", pa.string(), nullable=False), ("n", pa.int32())])
@@ -24,39 +23,6 @@ def batches(*counts):
     for count in counts:
         yield batch(start, count)
         start += count
-
-
-def rows_of(folder, split):
-    files = sorted(folder.glob(f"{split}-*.parquet"))
-    return {file.name: pq.read_table(file)["n"].to_pylist() for file in files}
-
-
-def test_batches_fill_shards_and_are_not_divided(tmp_path):
-    assert write_shards(batches(3, 2, 4, 9, 1), tmp_path / "train", SCHEMA, 5, "tree") == 19
-    assert rows_of(tmp_path, "train") == {
-        "train-00000.parquet": [*range(5)],
-        "train-00001.parquet": [*range(5, 9)],
-        "train-00002.parquet": [*range(9, 18)],
-        "train-00003.parquet": [18],
-    }
-
-
-@pytest.mark.parametrize("counts", [(), (0,), (0, 0, 7, 0)])
-def test_batches_without_rows(tmp_path, counts):
-    assert write_shards(batches(*counts), tmp_path / "test", SCHEMA, 5, "tree") == sum(counts)
-    assert len(rows_of(tmp_path, "test")) == (1 if counts else 0)
-
-
-def test_a_shard_is_written_before_the_next_batch_of_the_following_one_is_made(tmp_path):
-    seen = []
-
-    def lazily():
-        for part in batches(4, 4, 4):
-            seen.append(len(list(tmp_path.glob("*.parquet"))))
-            yield part
-
-    write_shards(lazily(), tmp_path / "train", SCHEMA, 4, "tree")
-    assert seen == [0, 1, 2]
 
 
 def test_a_shard_names_its_tree_and_keeps_what_the_schema_says(tmp_path):
@@ -137,4 +103,3 @@ def test_the_manifest_holds_the_files_that_are_read_and_no_others(tmp_path):
         digest.update(name.encode())
         digest.update(hashlib.sha256((tmp_path / name).read_bytes()).digest())
     assert manifest_fingerprint(found) == digest.hexdigest()
-    assert fingerprint(tmp_path) == digest.hexdigest()
