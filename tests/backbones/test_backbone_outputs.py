@@ -1,6 +1,7 @@
 """What a backbone computes, on shrunken versions of every kind of architecture."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -72,11 +73,12 @@ def test_padding_changes_nothing(kind):
     backbone = build(kind).double().eval()  # weights this large amplify what float32 rounds away
     lengths = [9, 3, 6]
     alone = [backbone(documents(lengths, 12 if n else 9)) for n in (0, 1)]
-    torch.testing.assert_close(alone[0], alone[1])
+    close = partial(torch.testing.assert_close, rtol=1e-5, atol=1e-5)  # some rotate in float32
+    close(alone[0], alone[1])
     batch = documents(lengths, 9)
     for row, length in enumerate(lengths):
         single = TokenBatch(*(part[row : row + 1, :length] for part in batch))
-        torch.testing.assert_close(backbone(single)[0], alone[0][row])
+        close(backbone(single)[0], alone[0][row])
 
 
 @every_kind

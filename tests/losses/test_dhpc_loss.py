@@ -137,7 +137,7 @@ BCE_BY_HAND = math.log(4 / 3) + 2 * math.log(4)
 )
 def test_hand_computed_values(options, expected):
     # q = 3/4 and 1/4 on two positives, 3/4 on a negative.
-    logits = torch.tensor([[LN3, -LN3, LN3]])
+    logits = torch.tensor([[LN3, -LN3, LN3]], dtype=torch.float64)
     assert DHPCLoss(options, 3)(logits, one_document({0, 1}), 0).item() == pytest.approx(expected)
 
 

@@ -214,7 +214,8 @@ def test_documents_with_every_label_have_no_negatives_to_draw(sampler, per, scal
     targets = SparseTargets(
         torch.arange(2).repeat_interleave(num_labels), torch.arange(num_labels).repeat(2)
     )
-    logits = torch.randn(2, num_labels, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, num_labels, generator=generator, dtype=torch.float64)
     logits.requires_grad_()
     torch.manual_seed(0)
     for _ in range(5):

@@ -57,8 +57,8 @@ def test_sequential_dependency_mask_equals_its_formula():
 
     A softmax over one key is 1, so that attention is that level's value; level 1 sees itself.
     """
-    model = build(mask="prev_only", readout="sequential")
-    inputs = torch.randn(2, LEVELS, WIDTH)
+    model = build(mask="prev_only", readout="sequential").double()
+    inputs = torch.randn(2, LEVELS, WIDTH, dtype=torch.float64)
     states = [inputs[:, level] for level in range(LEVELS)]
     read = []
     for number, layer in enumerate(model.layers):
