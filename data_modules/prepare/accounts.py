@@ -74,7 +74,7 @@ class Accounts:
         files = [account for account in self.files if account.use == use]
         for account in files:
             account.prepared = 0
-        for row in engine.rows(counted):
+        for row in sorted(engine.rows(counted), key=lambda row: row[LEFT_OUT] or ""):
             account = files[row["source_file"]]
             if row[LEFT_OUT] is None:
                 account.prepared = row["rows"]

@@ -41,7 +41,7 @@ def _only_in_test(use: str, what: str, names: list[str]) -> list[str]:
         return []
     shown = ", ".join(f"'{name}'" for name in names[:3])
     more = " and others" if len(names) > 3 else ""
-    return [f"{use}: {len(names):,} {what} occur in the test split alone: {shown}{more}"]
+    return [f"{use}: {what} that occur in the test split alone: {len(names):,}, {shown}{more}"]
 
 
 def lost_labels(accounts: Accounts, labels: LabelFigures) -> list[str]:

@@ -1,5 +1,6 @@
 """From the products' rows to the tree and their node ids."""
 
+import ibis
 import ibis.expr.types as ir
 
 from data_modules.prepare.accounts import LEFT_OUT, leave_out, staying
@@ -40,7 +41,7 @@ def product_rows(
         places = Places(inputs.engine, labels)
         rows = inputs.engine.keep(identify(places, rows, options, "products"), "products")
         if not options.paths:  # items to be classified
-            rows = rows.mutate(split="test")
+            rows = rows.mutate(split=ibis.literal("test"))
     with stages.stage("Making the tree") as stage:
         paths = distinct_items(inputs.engine, staying(rows), "path_set")
         if tree_options.input is None:
