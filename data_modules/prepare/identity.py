@@ -54,7 +54,7 @@ def identify(
         UserError: If an id is missing or repeated, or the split's column holds something else
             than the mapping says; names the row. If the share is none.
     """
-    if options.item_id is not None:
+    if options.item_id:
         rows = _with_checked_ids(places, rows, options, use)
     elif same_rows is not None:
         made = same_rows.select(*SOURCE, made_id="item_id", made_key="split_key")

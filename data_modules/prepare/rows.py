@@ -16,7 +16,7 @@ from data_modules.prepare.mapping import (
     TaskOptions,
 )
 from data_modules.prepare.progress import Stage
-from data_modules.prepare.reading.fields import Field
+from data_modules.prepare.reading.fields import Field, Form
 from data_modules.prepare.reading.locations import find_files
 from data_modules.prepare.reading.paths import LEVEL
 from hierarchy_lm.dataset import PATH_SEPARATOR
@@ -78,12 +78,12 @@ def fields_of(options: RowOptions) -> list[Field]:
 
 def _field(
     name: str,
-    column: str | None,
-    form: str,
-    separator: str | None = None,
-    template: str | None = None,
+    column: str,
+    form: Form,
+    separator: str = "",
+    template: str = "",
 ) -> Field | None:
-    return Field(name, column, form, separator, template) if column else None  # type: ignore[arg-type]
+    return Field(name, column, form, separator, template) if column else None
 
 
 def _path_fields(number: int, path: PathOptions) -> list[Field]:
@@ -92,7 +92,7 @@ def _path_fields(number: int, path: PathOptions) -> list[Field]:
             Field(f"path_{number}_{level}", column, "node_name")
             for level, column in enumerate(path.columns)
         ]
-    return [Field(f"path_{number}", path.column or path.node or "", "paths", path=path)]
+    return [Field(f"path_{number}", path.column or path.node, "paths", path=path)]
 
 
 def _label_fields(options: TaskOptions) -> list[Field]:

@@ -57,7 +57,7 @@ def task_rows(
         rows = identify(places, rows, options, use, same_rows)
         rows = inputs.engine.keep(rows, use)
         labels = _labels(inputs, staying(rows), options, use)
-        info = TaskInfo(name, options.kind, labels, options.query is not None)
+        info = TaskInfo(name, options.kind, labels, bool(options.query))
         labelled = _with_label_ids(inputs, rows, info)
         if products is not None:
             labelled = _with_nodes(labelled, staying(products))

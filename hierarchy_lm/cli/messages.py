@@ -42,6 +42,8 @@ def _plain(cause: str, lines: list[str]) -> str:
     value = cause.partition("Got value: ")[2] or _given(lines)
     if expected["names"]:
         return f"{value} is none of {expected['names'].replace(chr(39), '')}"
+    if value == "None":
+        return "nothing stands there; leave the key out, or put an empty text in quotes"
     if expected["type"] == "str" and (kind := _kind(value)):
         return f"{value} is {kind}; put it in quotes"
     return f"{value} is no {KINDS.get(expected['type'], expected['type'])}"
@@ -60,8 +62,6 @@ def _kind(value: str) -> str | None:
         return None
     if isinstance(parsed, bool):
         return "true or false to YAML"
-    if parsed is None:
-        return "nothing to YAML"
     return "a number" if isinstance(parsed, (int, float)) else None
 
 

@@ -176,3 +176,14 @@ def test_sheets_header_rows_and_types_of_excel(tmp_path, prepare, error_of):
 def test_a_broken_excel_file_is_one_line(tmp_path, error_of):
     (tmp_path / "p.xlsx").write_bytes(b"PK\x03\x04 no workbook")
     assert "p.xlsx: no readable .xlsx file" in error_of(mapping("p.xlsx"))
+
+
+@pytest.mark.parametrize("mark", ["#", "~", "|", "null", "yes", "-", "#x", "{a}", "*", "''"])
+def test_what_means_something_to_yaml_is_a_text_in_quotes(tmp_path, prepare, mark):
+    header = ",".join(["id", mark, "cat"])
+    (tmp_path / "p.csv").write_text(f"{header}\n1,one{mark}two,A\n")
+    products = {"item_id": "id", "title": mark, "bullet_points": mark, "bullet_separator": mark,
+                "paths": [{"column": "cat"}], "input": {"files": "p.csv"}}  # fmt: skip
+    rows = prepare({"products": products}).rows()
+    assert rows["1"]["title"] == f"one{mark}two"
+    assert rows["1"]["bullet_points"] == ["one", "two"]

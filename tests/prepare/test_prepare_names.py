@@ -77,7 +77,7 @@ def test_names_keys_and_labels_have_one_form(tmp_path, prepare):
     assert made.task("t").labels == made.paths
     assert made.task("two").labels == [f"{name} > {name}" for name in made.paths]
     assert made.report.count("### Look-alikes: 1\n") == 3  # of nodes and of both tasks
-    assert "- Bath & Body; 'bath & body'" in made.report
+    assert "- Bath & Body; 'Baths, Body'; 'bath & body'" in made.report
 
 
 def test_keys_of_the_tree_and_of_products_meet_in_one_form(tmp_path, prepare):

@@ -84,7 +84,7 @@ def test_every_case(case, tmp_path, capsys, monkeypatch):
 
 
 def test_odd_rows_and_separators(tmp_path):
-    """What engines differ in: patterns in separators, order of characters, repeats, missing texts."""
+    """What engines differ in: patterns in separators, order of characters, missing texts."""
     rows = [
         "2,b,one|two,A|B|C,x+y,,1", "10,B,|,A|B,x,de,", "1,é,a.b|c,A|Ż|z,y,fr,2.5",
         "3,,,,,,", "4,😀,x,A|B|C,x,,1", "5,￮,x,A|B|C,x+x,,1",

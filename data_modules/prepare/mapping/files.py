@@ -37,15 +37,15 @@ class FileOptions:
 
     files: Patterns | dict[str, Patterns]
     format: Format = "auto"
-    delimiter: str | None = None
+    delimiter: str = ""
     quote: str = '"'
-    escape: str | None = None
-    comment: str | None = None
+    escape: str = ""
+    comment: str = ""
     skip_rows: int = 0
     column_names: list[str] | None = None
     rename: dict[str, str] = field(default_factory=dict)
     json_columns: list[str] = field(default_factory=list)
-    sheet: str | None = None
+    sheet: str = ""
     encoding: Encoding = "utf-8"
     null_values: list[str] = field(default_factory=list)
     decimal: Literal[".", ","] = "."

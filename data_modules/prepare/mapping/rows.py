@@ -22,11 +22,11 @@ class SplitOptions:
             a large catalogue. Another hash picks them, so that no row changes its split.
     """
 
-    column: str | None = None
+    column: str = ""
     values: dict[str, str] = field(
         default_factory=lambda: {"train": "train", "validation": "validation", "test": "test"}
     )
-    group: str | None = None
+    group: str = ""
     hold_out_validation: bool = False
     share: float = 1.0
 
@@ -51,12 +51,12 @@ class PathOptions:
     """
 
     columns: list[str] | None = None
-    column: str | None = None
-    separator: str | None = None
-    path_separator: str | None = None
+    column: str = ""
+    separator: str = ""
+    path_separator: str = ""
     trim: str = ""
-    node: str | None = None
-    field: str | None = None
+    node: str = ""
+    field: str = ""
     title_leaf: int = 0
 
 
@@ -78,12 +78,12 @@ class RowOptions:
     """
 
     input: InputOptions | None = None
-    item_id: str | None = None
-    title: str | None = None
-    description: str | None = None
-    bullet_points: str | None = None
-    bullet_separator: str | None = None
-    bullet_format: str | None = None
+    item_id: str = ""
+    title: str = ""
+    description: str = ""
+    bullet_points: str = ""
+    bullet_separator: str = ""
+    bullet_format: str = ""
     split: SplitOptions | None = None
     duplicate_ids: Literal["error", "first"] = "error"
 
@@ -102,8 +102,8 @@ class ProductOptions(RowOptions):
     """
 
     paths: list[PathOptions] = field(default_factory=list)
-    weight: str | None = None
-    locale: str | None = None
+    weight: str = ""
+    locale: str = ""
     unknown_node: Literal["error", "drop_label", "drop_row"] = "error"
 
 
@@ -122,11 +122,11 @@ class TaskOptions(RowOptions):
     """
 
     label: str | list[str] = ""
-    label_separator: str | None = None
+    label_separator: str = ""
     kind: TaskKind = "multiclass"
     labels: list[str] | None = None
-    query: str | None = None
-    product_id: str | None = None
+    query: str = ""
+    product_id: str = ""
 
 
 def with_products_columns(task: TaskOptions, products: ProductOptions | None) -> TaskOptions:
@@ -136,5 +136,5 @@ def with_products_columns(task: TaskOptions, products: ProductOptions | None) ->
     if products is None:
         raise UserError("tasks: a task needs its own 'input' when there are no products")
     shared = [option.name for option in fields(RowOptions) if option.name != "duplicate_ids"]
-    inherited = {name: getattr(products, name) for name in shared if getattr(task, name) is None}
+    inherited = {name: getattr(products, name) for name in shared if not getattr(task, name)}
     return replace(task, duplicate_ids=products.duplicate_ids, **inherited)

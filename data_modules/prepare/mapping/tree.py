@@ -33,9 +33,9 @@ class TreeOptions:
     """
 
     input: FileOptions | None = None
-    key: str | None = None
-    parent: str | None = None
-    name: str | None = None
+    key: str = ""
+    parent: str = ""
+    name: str = ""
     path: PathOptions | None = None
     multi_parent: MultiParent = "error"
     same_names: SameNames = "error"

@@ -26,9 +26,7 @@ class Lines:
         first: Number of the line at which the record began.
     """
 
-    def __init__(
-        self, blocks: Iterator[str], comment: str | None, tally: Tally, label: str
-    ) -> None:
+    def __init__(self, blocks: Iterator[str], comment: str, tally: Tally, label: str) -> None:
         self.number = self.first = 0
         self._blocks = blocks
         self._text = ""
@@ -41,7 +39,7 @@ class Lines:
     @classmethod
     def of(cls, text: str, before: "Lines") -> "Lines":
         """Lines of a text that follows what another reader read."""
-        lines = cls(iter((text,)), None, before._tally, before._label)
+        lines = cls(iter((text,)), "", before._tally, before._label)
         lines.number = before.number
         return lines
 

@@ -85,11 +85,9 @@ class CsvReader:
 
     def _check_dialect(self) -> None:
         options = self.options
-        for key, value in (("quote", options.quote), ("escape", options.escape or "")):
+        for key, value in (("quote", options.quote), ("escape", options.escape)):
             if len(value) > 1 or not value.isascii():
                 raise UserError(f"{self.label}: {key} must be one ASCII character, not '{value}'")
-        if options.comment == "":
-            raise UserError(f"{self.label}: comment must not be empty")
         if self.delimiter in (options.quote, "\n", "\r"):
             raise UserError(f"{self.label}: delimiter and quote must differ and be no line end")
 
@@ -141,13 +139,13 @@ class CsvReader:
     def _rows(self, lines: Lines) -> Iterator[list[str]]:
         """Python's csv over the lines, without blank ones."""
         options = self.options
-        several = self.delimiter if len(self.delimiter) > 1 else None
+        several = self.delimiter if len(self.delimiter) > 1 else ""
         reader = csv.reader(
             lines.replacing(several) if several else lines,
             delimiter=INNER if several else self.delimiter,
             quotechar=options.quote or None,
             quoting=csv.QUOTE_MINIMAL if options.quote else csv.QUOTE_NONE,
-            escapechar=options.escape,
+            escapechar=options.escape or None,
             strict=True,
         )
         while True:

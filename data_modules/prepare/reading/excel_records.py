@@ -77,7 +77,7 @@ def _sheet(stream: IO[bytes], options: FileOptions, label: str) -> Any:  # noqa:
     except Exception as error:  # openpyxl raises whatever its XML readers raise
         raise UserError(f"{label}: no readable .xlsx file; save it again") from error
     names = book.sheetnames
-    if options.sheet is not None and options.sheet not in names:
+    if options.sheet and options.sheet not in names:
         raise UserError(f"{label}: no sheet '{options.sheet}'; it has {', '.join(names)}")
     sheet = book[options.sheet or names[0]]
     if not hasattr(sheet, "iter_rows"):

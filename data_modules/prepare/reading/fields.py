@@ -44,8 +44,8 @@ class Field:
     name: str
     column: str
     form: Form
-    separator: str | None = None
-    template: str | None = None
+    separator: str = ""
+    template: str = ""
     path: PathOptions | None = None
 
     @property
@@ -151,7 +151,7 @@ def _listed(column: pa.Array) -> list[Any] | None:
     return column.to_pylist() if pa.types.is_nested(column.type) else None
 
 
-def _cut(text: str, separator: str | None) -> list[str]:
+def _cut(text: str, separator: str) -> list[str]:
     return text.split(separator) if separator else [text]
 
 
@@ -168,7 +168,7 @@ def _item(field: Field, value: Any, rules: Rules) -> str | None:  # noqa: ANN401
     if not isinstance(value, dict):
         return text_of(value, rules.decoder)
     there = ", ".join(map(str, value))
-    if field.template is None:
+    if not field.template:
         raise ValueError(
             f"holds an object with the members {there}; say what to write of it with "
             "'bullet_format', such as \"{name}: {value}\""

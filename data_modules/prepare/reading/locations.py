@@ -130,7 +130,9 @@ def _expand(patterns: Patterns, root: str, split: str | None) -> Iterator[InputF
 
 
 def _below(root: str, name: str) -> str:
-    return f"{root.rstrip('/')}/{name}" if is_url(root) else str(Path(root) / name)
+    if is_url(root):
+        return f"{root}{'' if root.endswith('/') else '/'}{name}"
+    return str(Path(root) / name)
 
 
 def _match(root: str, pattern: str) -> list[str]:
@@ -152,7 +154,10 @@ def _match(root: str, pattern: str) -> list[str]:
 
 def _match_url(place: str) -> list[str]:
     with reading(place):
-        system, path = fsspec.core.url_to_fs(place)
+        try:
+            system, path = fsspec.core.url_to_fs(place)
+        except ValueError as error:
+            raise UserError(f"{place}: cannot be read ({error})") from error
         if system.isfile(path):
             return [place]
         matched = [name for name in system.glob(path) if system.isfile(name)]

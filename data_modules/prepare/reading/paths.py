@@ -36,7 +36,7 @@ def path_texts(options: PathOptions, column: Column, rules: Rules) -> tuple[pa.A
         RowError: At a value of another shape than the ones before it, or an object of which no
             member is named.
     """
-    if options.field is not None:
+    if options.field:
         member = options.field
         values = column if isinstance(column, list) else column.to_pylist()
         column = each(values, lambda value: _picked(value, member))
