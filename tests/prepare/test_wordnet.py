@@ -2,19 +2,29 @@
 
 import gzip
 import json
-import subprocess
-import sys
-from pathlib import Path
+from collections import Counter
 
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from hierarchy_lm.cli import main
 from hierarchy_lm.hierarchy import Hierarchy
 
-REPOSITORY = Path(__file__).parents[2]
-CONVERTER = REPOSITORY / "scripts" / "wordnet.py"
-MAPPING = REPOSITORY / "experiments" / "datasets" / "wordnet.yaml"
+from .catalogues import (
+    MAPPINGS,
+    accounts,
+    check_tree,
+    convert,
+    converted,
+    path_of,
+    rows_of,
+    split_by,
+    there,
+    with_prefixes,
+)
+
+MAPPING = MAPPINGS / "wordnet.yaml"
 
 #            entity (1)
 #           /     |     \
@@ -40,11 +50,6 @@ OTHERS = """
 """  # noqa: E501
 
 
-def convert(source: Path, output: Path) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, CONVERTER, source, output]
-    return subprocess.run(command, capture_output=True, text=True)
-
-
 @pytest.fixture
 def source(tmp_path):
     folder = tmp_path / "yaml"
@@ -57,7 +62,7 @@ def source(tmp_path):
 
 @pytest.fixture
 def items(source, tmp_path):
-    done = convert(source, tmp_path / "synsets.jsonl")
+    done = convert("wordnet.py", source, tmp_path / "synsets.jsonl")
     assert done.returncode == 0, done.stderr
     lines = (tmp_path / "synsets.jsonl").read_text().splitlines()
     return {item["id"]: item for item in map(json.loads, lines)}
@@ -136,8 +141,95 @@ def test_a_broken_source_is_one_line_and_leaves_nothing(broken, message, tmp_pat
     (tmp_path / "yaml").mkdir()
     if broken:
         (tmp_path / "yaml" / "noun.x.yaml").write_text(broken)
-    done = convert(tmp_path / "yaml", tmp_path / "out.jsonl")
+    done = convert("wordnet.py", tmp_path / "yaml", tmp_path / "out.jsonl")
     assert done.returncode == 1
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "out.jsonl").exists()
+
+
+# --- the real files ---------------------------------------------------------------------------
+
+
+def synsets(folder):
+    """Hypernyms and first word of every noun synset, from the lines of the files."""
+    hypernyms, words, key, part = {}, {}, "", ""
+    for path in folder.glob("noun.*"):
+        content = path.read_bytes()
+        content = gzip.decompress(content) if path.suffix == ".gz" else content
+        for line in content.decode().splitlines():
+            if line[:1].isdigit():
+                key = line.partition(":")[0].strip()
+                hypernyms[key] = []
+            elif line.startswith("  - ") and part in ("hypernym", "instance_hypernym"):
+                hypernyms[key].append(line[4:])
+            elif line.startswith("  - ") and part == "members":
+                words.setdefault(key, str(yaml.safe_load(line[4:])))
+            elif not line.startswith("   "):
+                part = line.strip().partition(":")[0]
+    return hypernyms, words
+
+
+def places(hypernyms, words):
+    """Path of every synset: below the hypernym nearest to the root, walking down from the root."""
+    below = {}
+    for key, several in hypernyms.items():
+        for hypernym in several:
+            below.setdefault(hypernym, []).append(key)
+    level, parents = [key for key, several in hypernyms.items() if not several], {}
+    depth = dict.fromkeys(level, 0)
+    while level:
+        level = list(
+            dict.fromkeys(k for top in level for k in below.get(top, ()) if k not in depth)
+        )
+        for key in level:
+            depth_of = {top: depth[top] for top in hypernyms[key] if top in depth}
+            parents[key] = min(depth_of, key=depth_of.get)
+        depth.update({key: depth[parents[key]] + 1 for key in level})
+    alike = Counter((parents.get(key), words[key]) for key in hypernyms)
+    found = {}
+    for key in depth:  # parents first
+        alone = alike[parents.get(key), words[key]] == 1
+        name = words[key] if alone else f"{words[key]} ({key})"
+        found[key] = (*found.get(parents.get(key), ()), *path_of([name]))
+    return found
+
+
+@pytest.mark.slow
+def test_all_nouns_of_english(tmp_path):
+    source = there("english_wordnet")
+    converted("wordnet.py", source, tmp_path / "synsets.jsonl")
+    hypernyms, words = synsets(source)
+    assert len(hypernyms) == 71_873
+    assert sum(len(several) > 1 for several in hypernyms.values()) == 2_316
+    path = places(hypernyms, words)
+    closed = {}
+
+    def above(key):
+        if key not in closed:
+            closed[key] = {key}.union(*map(above, hypernyms[key]))
+        return closed[key]
+
+    wanted = {}
+    for key in hypernyms:
+        paths = {path[other] for other in above(key)}
+        wanted[key] = paths - {other[:-1] for other in paths}
+    outputs = []
+    for least, levels in (
+        (0, [1, 3, 27, 247, 2198, 6434, 11779, 14794, 13644, 10044, 6249, 3390, 1704, 716, 433,
+             180, 30]),
+        (2, [1, 3, 13, 150, 959, 2265, 3317, 3476, 2922, 1946, 1070, 579, 274, 138, 69, 11]),
+    ):  # fmt: skip
+        outputs.append(tmp_path / str(least) / "wordnet")
+        command = ["prepare", f"--config={MAPPING}", f"--root={tmp_path}"]
+        assert main([*command, f"--output={outputs[-1]}", f"--tree.min_items={least}"]) == 0
+        times = Counter(node for p in wanted.values() for own in p for node in with_prefixes([own]))
+        nodes = [node for node in times if times[node] >= least]
+        assert check_tree(outputs[-1], nodes, page=not least) == levels
+        assert accounts(outputs[-1])[0][2:] == (71_873, 71_873, "0")
+    found = rows_of(outputs[0])
+    assert {key: row.names for key, row in found.items()} == {
+        key: {" > ".join(own) for own in paths} for key, paths in wanted.items()
+    }
+    assert all(row.split == split_by(key) for key, row in found.items())
+    assert sum(len(row.names) > 1 for row in found.values()) == 26_102
