@@ -19,6 +19,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 QUOTE = '"'
 """Stands around most texts of the tenders, inside the quotes of CSV."""
@@ -66,7 +67,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("output", type=Path)
     options = parser.parse_args()
-    made = {"tree": tree(options.folder), "tenders": list(tenders(options.folder))}
+    made: dict[str, list[Any]] = {
+        "tree": tree(options.folder),
+        "tenders": list(tenders(options.folder)),
+    }
     options.output.mkdir(parents=True, exist_ok=True)
     for name, lines in made.items():
         path = options.output / f"{name}.jsonl"

@@ -29,6 +29,7 @@ from pathlib import Path
 NAMES = re.compile(r"([a-z]{2}(?:[_-][A-Za-z]{2})?|[a-z]{3})\s*:\s*(?![a-z]{2}:)(.*)")
 """A line of names begins with a language; others, such as `wikidata:en:Q2`, hold properties."""
 GLOBAL = ("synonyms:", "stopwords:")
+NO_PARENT: list[str | None] = [None]
 UNACCENTED = ("ca", "en", "es", "fr", "it", "nl", "pt", "sk")
 """Languages in whose tags accents are left out."""
 
@@ -137,7 +138,7 @@ def main() -> None:
     edges = [
         {"key": key, "parent": parent, "name": category.name}
         for key, category in categories.items()
-        for parent in above[key] or [None]
+        for parent in above[key] or NO_PARENT
     ]
     names = [
         {"id": f"{key} ({language})", "category": key, "locale": language,
