@@ -81,7 +81,9 @@ def _group_rows(
 def _check_parents(parents: Mapping[str, list[str | None]], multi_parent: MultiParent) -> None:
     for key, above in parents.items():
         if key in above:
-            raise UserError(f"tree: node '{key}' is its own parent")
+            raise UserError(
+                f"tree: node '{key}' is its own parent; leave its parent empty if it is a root"
+            )
         if len(above) > 1 and multi_parent == "error":
             raise UserError(
                 f"tree: node '{key}' has {len(above)} parents ({_quote(above)}); "
@@ -89,7 +91,10 @@ def _check_parents(parents: Mapping[str, list[str | None]], multi_parent: MultiP
             )
         for parent in above:
             if parent is not None and parent not in parents:
-                raise UserError(f"tree: node '{key}' has the parent '{parent}', which is no node")
+                raise UserError(
+                    f"tree: node '{key}' has the parent '{parent}', which is no node; add a row "
+                    "for it, or leave the parent empty"
+                )
 
 
 def _parents_first(parents: Mapping[str, list[str | None]]) -> list[str]:

@@ -45,7 +45,7 @@ def product_rows(
     with stages.stage("Making the tree") as stage:
         paths = distinct_items(inputs.engine, staying(rows), "path_set")
         if tree_options.input is None:
-            tree, references = tree_of_paths(paths, tree_options)
+            tree, references = tree_of_paths(paths, tree_options, inputs.accounts.changes)
         else:
             tree = read_tree(inputs, tree_options.input, tree_options, stage)
             references = references_into(tree, paths)

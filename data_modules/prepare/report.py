@@ -74,13 +74,18 @@ def alike_section(alike: Sequence[str]) -> str:
     return "\n".join([f"### Look-alikes: {len(alike):,}\n", *shown, *more])
 
 
-def row_section(accounts: Accounts) -> str:
-    """Every file: its records, the rows prepared of them, and those left out by cause."""
+def row_section(accounts: Accounts, root: str) -> str:
+    """Every file below the root: its records, the rows prepared, and those left out by cause."""
     rows = [
-        [_cell(account.label), account.use, f"{account.records:,}", f"{account.prepared:,}",
-         "; ".join(f"{n:,} {cause}" for cause, n in account.left_out.items() if n) or "0"]
+        [
+            _cell(account.label.removeprefix(f"{root.rstrip('/')}/")),
+            account.use,
+            f"{account.records:,}",
+            f"{account.prepared:,}",
+            "; ".join(f"{n:,} {cause}" for cause, n in account.left_out.items() if n) or "0",
+        ]
         for account in accounts.files
-    ]  # fmt: skip
+    ]
     return "## Rows\n\n" + _table(["file", "for", "records", "prepared", "left out"], rows)
 
 

@@ -146,7 +146,7 @@ class _Preparation:
             report.head(info),
             report.warning_section(accounts.warnings),
             *self.sections,
-            report.row_section(accounts),
+            report.row_section(accounts, self.inputs.root),
             report.count_section(accounts.lines()),
         ]
         written = "\n\n".join(section for section in sections if section) + "\n"

@@ -36,13 +36,14 @@ def names_of(path: str) -> tuple[NodePath, bool]:
 
 
 def tree_of_paths(
-    paths: Mapping[str, int], options: TreeOptions
+    paths: Mapping[str, int], options: TreeOptions, changes: Counter[str]
 ) -> tuple[Hierarchy, dict[str, Reference]]:
     """Tree of all paths of the products.
 
     Args:
         paths: Text of each distinct path, and in how many rows it stands.
         options: ``max_depth`` and ``min_items`` shorten paths.
+        changes: Takes up how many rows that concerns.
 
     Raises:
         UserError: If no path holds a name.
@@ -60,6 +61,12 @@ def tree_of_paths(
     if not any(short.values()):
         raise UserError("products: no row has a category path; check 'paths' in the mapping")
     tree = Hierarchy.from_paths(names for names in short.values() if names)
+    changes["products: paths of rows cut by 'max_depth' or moved up by 'min_items'"] = sum(
+        paths[path] for path, names in short.items() if names and names != found[path][0]
+    )
+    changes["products: paths of rows dropped by 'min_items'"] = sum(
+        paths[path] for path, names in short.items() if found[path][0] and not names
+    )
     references = {
         path: Reference(ids_of(tree, names), gap=found[path][1]) for path, names in short.items()
     }

@@ -1,12 +1,12 @@
 """Reads the category tree from a file of edges or of paths, or in a published form."""
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
-
-import pyarrow as pa
+from dataclasses import dataclass, replace
+from typing import Any
 
 from data_modules.prepare.inputs import SOURCE, Inputs
-from data_modules.prepare.mapping import FileOptions, PathOptions, TreeOptions
+from data_modules.prepare.mapping import InputOptions, PathOptions, TreeOptions
 from data_modules.prepare.names import node_name
 from data_modules.prepare.progress import Stage
 from data_modules.prepare.reading.fields import Field
@@ -19,7 +19,7 @@ from hierarchy_lm.errors import UserError
 from hierarchy_lm.hierarchy import Hierarchy
 
 
-def read_tree(inputs: Inputs, files: FileOptions, options: TreeOptions, stage: Stage) -> Hierarchy:
+def read_tree(inputs: Inputs, files: InputOptions, options: TreeOptions, stage: Stage) -> Hierarchy:
     """The tree of ``tree.input``.
 
     Raises:
@@ -30,92 +30,126 @@ def read_tree(inputs: Inputs, files: FileOptions, options: TreeOptions, stage: S
         raise UserError("tree: max_depth and min_items are for trees made of paths, without input")
     if files.format in TREE_FORMATS:
         options = replace(options, key="key", path=PathOptions(column="path"))
-    if options.path is not None:
-        return _tree_of_paths(_read(inputs, files, options, stage), options)
-    if not options.key or not options.parent:
+    if options.path is None and not (options.key and options.parent):
         raise UserError("tree: name the columns 'key' and 'parent', or 'path'")
-    return _tree_of_edges(inputs, _read(inputs, files, options, stage), options)
+    nodes = _read(inputs, files, options, stage)
+    if options.path is not None:
+        return _tree_of_paths(nodes)
+    return _tree_of_edges(inputs, nodes, options)
 
 
-def _read(inputs: Inputs, files: FileOptions, options: TreeOptions, stage: Stage) -> pa.Table:
-    roles = {"key": options.key, "parent": options.parent, "name": options.name}
-    fields = [
-        Field(role, column, "node_name" if role == "name" else "name")
-        for role, column in roles.items()
-        if column and (role == "key" or options.path is None)
-    ]
+@dataclass(frozen=True)
+class _Nodes:
+    """The rows of the tree's files, in their order.
+
+    Attributes:
+        places: Where each stands, for messages.
+        keys: Node keys; None for a row without one.
+        parents: Parent keys, of edges.
+        names: Display names, of edges.
+        paths: Texts of the row's paths.
+    """
+
+    places: list[str]
+    keys: list[str | None]
+    parents: list[str | None]
+    names: list[str | None]
+    paths: list[list[str]]
+
+    @property
+    def files(self) -> str:
+        """What messages call all of them."""
+        return ", ".join(dict.fromkeys(place.rpartition(": row ")[0] for place in self.places))
+
+
+def _read(inputs: Inputs, files: InputOptions, options: TreeOptions, stage: Stage) -> _Nodes:
     path = options.path
-    if path is not None and path.columns:
+    fields = [Field("key", options.key, "name")] if options.key else []
+    if path is None:
+        fields += [Field("parent", options.parent, "name")]
+        fields += [Field("name", options.name, "node_name")] if options.name else []
+    elif path.columns:
         fields += [Field(f"level_{n}", name, "node_name") for n, name in enumerate(path.columns)]
-    elif path is not None:
-        if not path.column:
-            raise UserError("tree.path: give one of 'columns' and 'column'")
+    elif path.column:
         fields += [Field("path", path.column, "paths", path=path)]
-    results = inputs.read(files, fields, "tree", stage)
-    rows = inputs.engine.table([result.target for result in results])
-    return inputs.engine.collect(rows.order_by(*SOURCE), "tree")
+    else:
+        raise UserError("tree.path: give one of 'columns' and 'column'")
+    rows, labels = inputs.rows(files, fields, "tree", stage)
+    table = inputs.engine.collect(rows.order_by(*SOURCE), "tree")
+    columns = {name: table[name].to_pylist() for name in table.column_names}
+    return _Nodes(
+        places=[
+            f"{labels[file]}: row {row}"
+            for file, row in zip(columns["source_file"], columns["source_row"], strict=True)
+        ],
+        keys=columns.get("key", []),
+        parents=columns.get("parent", []),
+        names=columns.get("name", []),
+        paths=_path_texts(columns, path),
+    )
 
 
-def _tree_of_edges(inputs: Inputs, nodes: pa.Table, options: TreeOptions) -> Hierarchy:
-    keys = nodes["key"].to_pylist()
-    if None in keys:
-        raise UserError(f"tree: row {keys.index(None) + 1} has no '{options.key}'; fill it")
-    names = nodes["name"].to_pylist() if options.name else keys
-    spoken_names = [node_name(name or key) for name, key in zip(names, keys, strict=True)]
-    paths = paths_of_edges(
-        keys, nodes["parent"].to_pylist(), spoken_names, options.multi_parent,
-        merge=options.same_names == "merge",
-    )  # fmt: skip
+def _path_texts(columns: dict[str, list[Any]], path: PathOptions | None) -> list[list[str]]:
+    if path is None:
+        return []
+    if not path.columns:
+        return [paths or [""] for paths in columns["path"]]
+    levels = [columns[f"level_{number}"] for number in range(len(path.columns))]
+    return [[LEVEL.join(name or "" for name in row)] for row in zip(*levels, strict=True)]
+
+
+def _tree_of_edges(inputs: Inputs, nodes: _Nodes, options: TreeOptions) -> Hierarchy:
+    keys = [key for key in nodes.keys if key is not None]
+    if len(keys) < len(nodes.keys):
+        place = nodes.places[nodes.keys.index(None)]
+        raise UserError(f"{place} has no '{options.key}', the node's key; fill it")
+    names = [node_name(name or key) for name, key in zip(nodes.names or keys, keys, strict=True)]
+    try:
+        paths = paths_of_edges(
+            keys, nodes.parents, names, options.multi_parent, merge=options.same_names == "merge"
+        )
+    except UserError as error:
+        raise UserError(f"{nodes.files}: {error}" if nodes.places else str(error)) from error
     tree = Hierarchy.from_paths(path for several in paths.values() for path in several)
     tree.set_keys({key: ids_of_paths(tree, several) for key, several in paths.items()})
-    _count_changes(inputs, tree, len(paths), sum(len(several) > 1 for several in paths.values()))
-    return tree
-
-
-def _count_changes(inputs: Inputs, tree: Hierarchy, keys: int, several: int) -> None:
+    copies = sum(len(several) for several in paths.values())
+    rows_of = Counter(keys)
     changes = inputs.accounts.changes
-    if several:
-        changes["tree: nodes of several parents"] = several
-        changes["tree: nodes added by 'multi_parent: duplicate'"] = tree.num_nodes - keys
-    elif tree.num_nodes < keys:
-        changes["tree: nodes merged with a sibling of the same name"] = keys - tree.num_nodes
+    changes["tree: nodes of several parents"] = sum(rows > 1 for rows in rows_of.values())
+    changes["tree: nodes added by 'multi_parent: duplicate'"] = copies - len(paths)
+    changes["tree: nodes merged with a sibling of the same name"] = copies - tree.num_nodes
+    return tree
 
 
 def ids_of_paths(tree: Hierarchy, paths: Sequence[NodePath]) -> list[int]:
     """The nodes of some paths."""
-    return [tree.node_of(PATH_SEPARATOR.join(path)) for path in paths]
+    return list(dict.fromkeys(tree.node_of(PATH_SEPARATOR.join(path)) for path in paths))
 
 
-def _tree_of_paths(nodes: pa.Table, options: TreeOptions) -> Hierarchy:
-    paths: list[NodePath] = []
-    for number, text in enumerate(_path_texts(nodes, options), start=1):
-        names, gap = names_of(text)
-        if gap or not names:
-            raise UserError(
-                f"tree: row {number} has the path '{spoken(text)}' with an empty name; mend it"
-            )
-        paths.append(names)
-    tree = Hierarchy.from_paths(paths)
-    if "key" in nodes.column_names:
-        _add_keys(tree, nodes["key"].to_pylist(), paths)
+def _tree_of_paths(nodes: _Nodes) -> Hierarchy:
+    paths: list[list[NodePath]] = []
+    for place, texts in zip(nodes.places, nodes.paths, strict=True):
+        paths.append([])
+        for text in texts:
+            names, gap = names_of(text)
+            if gap or not names:
+                raise UserError(
+                    f"{place} has the path '{spoken(text)}' with an empty name; mend it"
+                )
+            paths[-1].append(names)
+    tree = Hierarchy.from_paths(path for several in paths for path in several)
+    if nodes.keys:
+        _add_keys(tree, nodes, paths)
     return tree
 
 
-def _path_texts(nodes: pa.Table, options: TreeOptions) -> list[str]:
-    path = options.path
-    if path is not None and path.columns:
-        levels = [nodes[f"level_{number}"].to_pylist() for number in range(len(path.columns))]
-        return [LEVEL.join(name or "" for name in row) for row in zip(*levels, strict=True)]
-    return [(paths or [""])[0] for paths in nodes["path"].to_pylist()]
-
-
-def _add_keys(tree: Hierarchy, keys: list[str | None], paths: list[NodePath]) -> None:
+def _add_keys(tree: Hierarchy, nodes: _Nodes, paths: list[list[NodePath]]) -> None:
     key_to_ids: dict[str, list[int]] = {}
-    for key, path in zip(keys, paths, strict=True):
-        ids = ids_of_paths(tree, [path])
+    for place, key, several in zip(nodes.places, nodes.keys, paths, strict=True):
+        ids = ids_of_paths(tree, several)
         if key is not None and key_to_ids.setdefault(key, ids) != ids:
             raise UserError(
-                f"tree: key '{key}' has two paths, '{tree.paths[key_to_ids[key][0]]}' and "
-                f"'{PATH_SEPARATOR.join(path)}'; mend the tree file"
+                f"{place}: the key '{key}' has two paths, '{tree.paths[key_to_ids[key][0]]}' and "
+                f"'{tree.paths[ids[0]]}'; mend the tree file"
             )
     tree.set_keys(key_to_ids)

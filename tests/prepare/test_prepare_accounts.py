@@ -179,3 +179,49 @@ def test_ids_made_from_text_keep_a_task_s_test_rows_out_of_training(tmp_path, pr
     for task in tasks:
         rows = made.rows(f"tasks/{task}")
         assert {key: row["split"] for key, row in rows.items()} == splits, task
+
+
+def test_empty_rows_of_a_spreadsheet_are_left_out_and_counted(tmp_path, prepare, error_of):
+    rows = ["1,x,A,", ",,,", ", ,\u00a0,", "2,y,A,", ",,,seen"]
+    (tmp_path / "p.csv").write_text("\n".join(["id,t,c,note", *rows]), encoding="utf-8")
+    products = {"input": {"files": "p.csv"}, "item_id": "id", "title": "t", "paths": PATHS}
+    made = prepare({"products": products})
+    assert set(made.rows()) == {"1", "2"}
+    assert account(made.report) == [("p.csv", "products", "5", "2", "3 left out for being empty")]
+    (tmp_path / "p.csv").write_text("id,t,c\n1,x,A\n,y,\n")
+    assert "p.csv: row 2 has no 'id'" in error_of({"products": products}, "other")
+
+
+def test_paths_that_a_tree_option_moves_or_drops_are_counted(tmp_path, prepare):
+    (tmp_path / "p.csv").write_text("id,t,c\n1,x,A/B\n2,y,A/C\n3,z,A/C\n4,w,D\n5,v,A/C/E\n")
+    products = {"input": {"files": "p.csv"}, "item_id": "id", "title": "t", "paths": PATHS}
+    made = prepare({"products": products, "tree": {"min_items": 2, "max_depth": 2}})
+    assert made.nodes() == {"1": ["A"], "2": ["A > C"], "3": ["A > C"], "4": [], "5": ["A > C"]}
+    assert "cut by 'max_depth' or moved up by 'min_items': 2" in made.report
+    assert "dropped by 'min_items': 1" in made.report
+
+
+def test_what_duplication_and_merging_did_is_counted_apart(tmp_path, prepare):
+    """c has two parents; d and e, both called D, are repeated with it and merged."""
+    (tmp_path / "tree.csv").write_text("k,p,n\na,,A\nb,,B\nc,a,C\nc,b,C\nd,c,D\ne,c,D\n")
+    (tmp_path / "p.csv").write_text("id,t,c\n1,x,d\n2,y,e\n")
+    products = {"input": {"files": "p.csv"}, "item_id": "id", "paths": [{"node": "c"}]}
+    tree = {"input": {"files": "tree.csv"}, "key": "k", "parent": "p", "name": "n"}
+    tree |= {"multi_parent": "duplicate", "same_names": "merge"}
+    made = prepare({"products": products, "tree": tree})
+    assert made.paths == ["A", "B", "A > C", "B > C", "A > C > D", "B > C > D"]
+    assert made.nodes() == {key: ["A > C > D", "B > C > D"] for key in "12"}
+    assert "nodes of several parents: 1\n" in made.report
+    assert "nodes added by 'multi_parent: duplicate': 3\n" in made.report
+    assert "nodes merged with a sibling of the same name: 2\n" in made.report
+
+
+def test_a_tree_file_is_filtered_like_rows(tmp_path, prepare):
+    (tmp_path / "tree.csv").write_text("k,p,n,live\na,,A,1\nb,a,B,1\nz,a,Z,0\n")
+    (tmp_path / "p.csv").write_text("id,t,c\n1,x,b\n")
+    products = {"input": {"files": "p.csv"}, "item_id": "id", "paths": [{"node": "c"}]}
+    tree = {"input": {"files": "tree.csv", "keep": {"live": ["1"]}}}
+    tree |= {"key": "k", "parent": "p", "name": "n"}
+    made = prepare({"products": products, "tree": tree})
+    assert made.paths == ["A", "A > B"]
+    assert ("tree.csv", "tree", "3", "2", "1 left out by 'keep'") in account(made.report)

@@ -18,7 +18,7 @@ class FileOptions:
         files: Paths, URLs or globs below ``root``; `archive.zip::*.json` picks members of an
             archive. A dictionary from split names gives each split its own files.
         format: `auto` goes by the file name's ending. `google`, `shopify` and `gs1` read the
-            published forms of these category trees, as columns `key` and `path`.
+            published forms of these category trees, as columns `key`, `name` and `path`.
         delimiter: Of CSV; a comma, or a tab for `.tsv`.
         quote: Quote character of CSV, doubled inside a value; empty when nothing is quoted.
         escape: Character of CSV that makes the next one plain text, such as a backslash.

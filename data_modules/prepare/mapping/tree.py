@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from data_modules.prepare.mapping.files import FileOptions
+from data_modules.prepare.mapping.files import InputOptions
 from data_modules.prepare.mapping.rows import PathOptions
 from hierarchy_lm.edges import MultiParent
 
@@ -32,7 +32,7 @@ class TreeOptions:
         gaps: What to do with a path that misses a name in the middle: refuse it, or cut it there.
     """
 
-    input: FileOptions | None = None
+    input: InputOptions | None = None
     key: str = ""
     parent: str = ""
     name: str = ""

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import reduce
 from shutil import copyfileobj
 from tempfile import TemporaryFile
 from typing import IO
@@ -32,6 +33,8 @@ from hierarchy_lm.errors import UserError
 
 SOURCE = [pa.field("source_file", pa.int32()), pa.field("source_row", pa.int64())]
 KEPT_OUT = "left out by 'keep'"
+EMPTY = "left out for being empty"
+"""Of rows with an id column: spreadsheets export such rows below their data."""
 
 
 @dataclass(frozen=True)
@@ -197,8 +200,19 @@ class _Job:
             self.left_out[KEPT_OUT] += batch.rows - len(numbers)
         columns = [self._column(field, batch, kept, numbers) for field in self.task.fields]
         files = pa.repeat(pa.scalar(self.task.number, pa.int32()), len(numbers))
-        self.written += len(numbers)
-        return pa.record_batch([*columns, files, numbers], schema=schema)
+        rows = self._filled(pa.record_batch([*columns, files, numbers], schema=schema))
+        self.written += rows.num_rows
+        return rows
+
+    def _filled(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """Rows in which anything stands that the mapping reads, if it reads an id."""
+        names = [field.name for field in self.task.fields]
+        if "item_id" not in names or not rows["item_id"].null_count:
+            return rows
+        empty = reduce(pc.and_, (_is_empty(rows[name]) for name in names))
+        filled = rows.filter(pc.invert(empty))
+        self.left_out[EMPTY] += rows.num_rows - filled.num_rows
+        return filled
 
     def _kept(self, batch: RawBatch) -> pa.Array | None:
         kept = None
@@ -251,6 +265,12 @@ class _Job:
             raise UserError(
                 f"{self.task.file.label}: row {row}, column '{name}' {fault.what}"
             ) from fault
+
+
+def _is_empty(column: pa.Array) -> pa.Array:
+    if pa.types.is_list(column.type):
+        return pc.equal(pc.fill_null(pc.list_value_length(column), 0), 0)
+    return pc.is_null(column)
 
 
 def _filtered(column: Column, kept: pa.Array) -> Column:

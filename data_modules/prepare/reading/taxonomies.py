@@ -1,4 +1,4 @@
-"""The published forms of Google's, Shopify's and GS1's category trees, as columns key and path."""
+"""The published forms of Google's, Shopify's and GS1's trees, as columns key, name and path."""
 
 import json
 import re
@@ -13,6 +13,7 @@ from data_modules.prepare.reading.records import RawBatch, Tally
 from data_modules.prepare.reading.streams import TextBlocks
 from hierarchy_lm.errors import UserError
 
+COLUMNS = ("key", "name", "path")
 TREE_FORMATS = ("google", "shopify", "gs1")
 GOOGLE = re.compile(r"(?:(?P<key>\d+) - )?(?P<path>\S.*)")
 SHOPIFY = re.compile(r"(?P<key>gid://\S+)\s+:\s+(?P<path>\S.*)")
@@ -36,7 +37,7 @@ class TreeReader:
 
     def __init__(self, blocks: TextBlocks, kind: str) -> None:
         self.label = blocks.label
-        self.tally = Tally(columns={"key": None, "path": None})
+        self.tally = Tally(columns=dict.fromkeys(COLUMNS))
         text = "".join(blocks)
         if kind == "gs1":
             self._nodes = self._gpc(text)
@@ -50,7 +51,7 @@ class TreeReader:
         """GS1's Excel file: a row per brick and attribute, a code and a title per level."""
         self = cls.__new__(cls)
         self.label = label
-        self.tally = Tally(columns={"key": None, "path": None})
+        self.tally = Tally(columns=dict.fromkeys(COLUMNS))
         self._nodes = self._gpc_rows(ExcelReader(stream, options, label))
         return self
 
@@ -58,6 +59,7 @@ class TreeReader:
         """All nodes at once."""
         columns: dict[str, list[Any]] = {
             "key": [key for key, _ in self._nodes],
+            "name": [path[-1] for _, path in self._nodes],
             "path": [path for _, path in self._nodes],
         }
         self.tally.records = len(self._nodes)

@@ -109,7 +109,7 @@ def text_of(value: Any, decoder: Decoder) -> str | None:  # noqa: ANN401 - value
     if isinstance(value, (datetime, date, time)):
         return str(value)
     if isinstance(value, (list, tuple)):
-        raise ValueError("holds a list where one text is expected")
+        raise ValueError("holds a list where one text is expected; name another column")
     if isinstance(value, dict):
         members = ", ".join(map(str, list(value)[:8]))
         raise ValueError(
