@@ -42,13 +42,15 @@ def find_shards(folder: Path, split: str, schema: pa.Schema, columns: list[str])
         UserError: If the folder or the split is empty, or a file is broken or lacks a column.
     """
     paths = sorted(folder.glob(f"{split}-*.parquet"))
-    if not paths:
-        raise UserError(f"{folder}: no {split}-*.parquet there; prepare the dataset again")
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; prepare the dataset again")
     shards = [
         _check_shard(path, {name: schema.field(name).type for name in columns}) for path in paths
     ]
     if not any(shard.num_rows for shard in shards):
-        raise UserError(f"{folder}: the {split} split has no rows")
+        raise UserError(
+            f"{folder}: the {split} split is empty; see 'split' in the mapping it was prepared with"
+        )
     return shards
 
 
