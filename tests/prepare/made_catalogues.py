@@ -120,14 +120,98 @@ def wordnet(root):
     place(root, "synsets.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
 
 
+def shopify(root):
+    lines = ["# Shopify", "", "gid://shopify/TaxonomyCategory/ap   : Animals"]
+    lines += [
+        f"gid://shopify/TaxonomyCategory/ap-{n} : Animals > Kind {n} &amp; co" for n in range(9)
+    ]
+    for language in ("en", "de", "fr", "es", "it"):
+        text = "\n".join(lines).replace("Kind", {"en": "Kind"}.get(language, f"Kind {language}"))
+        path = place(root, f"shopify_taxonomy/{language}.categories.txt.gz")
+        path.write_bytes(gzip.compress(text.encode()))
+
+
+def amazon(root):
+    header = ["Uniq Id", "Product Name", "Category", "About Product"]
+    rows = [
+        [f"u{n}", f"Toy {n}", "" if n % 9 == 0 else f"Toys | Kind {n % 4} | Sort {n % 8}",
+         f"one {n} | N/A |  | Make sure this fits by entering your model number."]
+        for n in range(ROWS)
+    ]  # fmt: skip
+    path = place(root, "amazon_promptcloud_1k/test_sample_1000.csv.gz")
+    path.write_bytes(gzip.compress(text_of(header, rows).encode()))
+    shopify(root)
+
+
+def banking77(root):
+    for split, first in (("train", 0), ("test", 1_000)):
+        rows = [[f"where is\ncard {first + n % 50}?", f"label_{n % 7}"] for n in range(ROWS)]
+        path = place(root, f"banking77/{split}.csv.gz")
+        path.write_bytes(gzip.compress(text_of(["text", "category"], rows).encode()))
+
+
+def write_lines(path, rows):
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+
+
+def cpv(root):
+    tree = [{"code": "03", "parent": None, "name": "Farming"},
+            {"code": "031", "parent": "03", "name": "Crops"},
+            {"code": "09", "parent": None, "name": "Fuels"}]  # fmt: skip
+    write_lines(place(root, "tree.jsonl"), tree)
+    rows = [{"id": f"t{n}", "text": f"Suministro {n}", "split": ["train", "test"][n % 4 == 0],
+             "divisions": [["03"], ["09", "03"], []][n % 3]} for n in range(ROWS)]  # fmt: skip
+    write_lines(place(root, "tenders.jsonl"), rows)
+
+
+def flipkart_described(root):
+    header = ["uniq_id", "product_name", "product_category_tree", "description", "brand"]
+    rows = [[f"u{n}", f"Cotton Shirt {n % 9}", json.dumps([f"Clothes >> Kind {n % 4}"]), "", "x"]
+            for n in range(ROWS)]  # fmt: skip
+    path = place(root, "flipkart20k/flipkart_first_rows_all_columns.csv.gz")
+    path.write_bytes(gzip.compress(text_of(header, [*rows, [""] * 5, [""] * 5]).encode()))
+
+
+def harmonized_system(root):
+    rows = [
+        ["TOTAL", "TOTAL", "Total", "TOTAL", "0"],
+        ["I", "01", "Animals; live", "TOTAL", "2"],
+        ["I", "0101", "Horses, asses", "01", "4"],
+        ["I", "010121", "Horses", "0101", "6"],
+        ["I", "010129", "Horses", "0101", "6"],
+        ["I", "010130", "Asses", "0101", "6"],
+    ]
+    path = place(root, "harmonized_system/harmonized-system.csv.gz")
+    header = ["section", "hscode", "description", "parent", "level"]
+    path.write_bytes(gzip.compress(text_of(header, rows).encode()))
+
+
+def openfoodfacts(root):
+    tree = [{"key": key, "parent": parent, "name": name} for key, parent, name in [
+        ("en:foods", None, "Foods"), ("en:plants", None, "Plants"), ("en:teas", "en:foods", "Teas"),
+        ("en:teas", "en:plants", "Teas"), ("en:green", "en:teas", "Green teas")]]  # fmt: skip
+    write_lines(place(root, "categories.jsonl"), tree)
+    names = [{"id": f"fr:{n}", "name": f"th\u00e9 {n}", "synonyms": [f"s {n}", ""], "locale": "fr",
+              "category": ["en:green", "en:teas"][n % 2]} for n in range(ROWS)]  # fmt: skip
+    write_lines(place(root, "names.jsonl"), names)
+
+
 MADE: dict[str, Callable[[Path], None]] = {
+    "amazon_in_shopify": amazon,
+    "amazon_sample": amazon,
+    "banking77": banking77,
+    "cpv": cpv,
     "crowdflower": crowdflower,
     "esci": esci,
     "flipkart": flipkart,
+    "flipkart_described": flipkart_described,
+    "harmonized_system": harmonized_system,
     "hm": hm,
     "hm_both": hm,
     "hm_organisation": hm,
     "home_depot": home_depot,
     "mwpd2020": mwpd2020,
+    "openfoodfacts": openfoodfacts,
+    "shopify": shopify,
     "wordnet": wordnet,
 }

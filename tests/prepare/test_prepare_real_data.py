@@ -162,9 +162,11 @@ def test_flipkart_with_descriptions(tmp_path):
     check(folder, items)
     assert check_tree(folder, paths) == [22, 51, 148, 116, 83, 122]
     assert sum(row.description is None for row in items.values()) == 1
-    assert accounts(folder)[0][1:] == ("products", 999, 999, "0")
+    empty = len(rows) - 999
+    left = f"{empty:,} left out for being empty".replace(",", "")
+    assert accounts(folder)[0][1:] == ("products", len(rows), 999, left)
     assert changes(folder) == {
-        "comment lines": len(rows) - 999,
+        "products: rows left out for being empty": empty,
         "products: rows whose path lost a last name like the title": cut,
     }
 
@@ -210,10 +212,9 @@ def test_shopify(english, tmp_path):
     wanted = Counter()
     for language in ("de", "fr", "es", "it"):
         for key, path in shopify(language).items():
-            wanted[path, labels(english[key])] += 1
+            wanted[path[-1], path, labels(english[key])] += 1
     found = rows_of(folder)
-    assert Counter((row.bullets, row.names) for row in found.values()) == wanted
-    assert {row.title for row in found.values()} == {None}
+    assert Counter((row.title, row.bullets, row.names) for row in found.values()) == wanted
     splits = defaultdict(set)
     for row in found.values():
         splits[row.bullets].add(row.split)
@@ -250,7 +251,7 @@ def test_harmonized_system(tmp_path):
     assert len(items) == 5_613
     check(folder, items)
     assert [account[1:] for account in accounts(folder)] == [
-        ("products", 6_940, 5_613, "1327 left out by 'keep'"), ("tree", 6_939, 6_939, "0")
+        ("products", 6_940, 5_613, "1327 left out by 'keep'"), ("tree", 6_940, 6_939, "1 left out by 'keep'")
     ]  # fmt: skip
     assert changes(folder)["tree: nodes merged with a sibling of the same name"] == 5613 - 5610
 
