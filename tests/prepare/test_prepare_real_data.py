@@ -251,8 +251,9 @@ def test_harmonized_system(tmp_path):
     assert len(items) == 5_613
     check(folder, items)
     assert [account[1:] for account in accounts(folder)] == [
-        ("products", 6_940, 5_613, "1327 left out by 'keep'"), ("tree", 6_940, 6_939, "1 left out by 'keep'")
-    ]  # fmt: skip
+        ("products", 6_940, 5_613, "1327 left out by 'keep'"),
+        ("tree", 6_940, 6_939, "1 left out by 'keep'"),
+    ]
     assert changes(folder)["tree: nodes merged with a sibling of the same name"] == 5613 - 5610
 
 
