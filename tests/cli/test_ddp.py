@@ -138,7 +138,7 @@ def test_scores_and_predictions_do_not_depend_on_ranks(fitted, catalogue, tmp_pa
         files = sorted((root / "version_1" / "predictions").glob("part-*.parquet"))
         assert len(files) == world_size
         parts[world_size] = pq.read_table(files).sort_by("item_id")
-    assert scores[1] == pytest.approx(scores[2], rel=1e-6)
+    assert scores[1] == pytest.approx(scores[2], rel=1e-5)
     expected = pq.read_table(sorted((catalogue / "products").glob("test-*.parquet")))["item_id"]
     for table in parts.values():
         assert table["item_id"].to_pylist() == sorted(expected.to_pylist())
