@@ -10,7 +10,7 @@ from pathlib import Path
 BENCHMARKS = {
     "data_path": "rows/s from Parquet shards to padded batches, against Hugging Face datasets",
     "nodes_30k": "loss, metric and memory at 30,000 nodes, against dense targets",
-    "prepare": "hlm prepare on CSV, against what DuckDB and polars need to read and sort it",
+    "prepare": "hlm prepare on CSV, against the same steps in DuckDB's SQL, and polars",
     "scale": "peak memory of hlm sample, hlm prepare and the token cache on 1,000,000 items",
     "node_reduction": "SST at 30,000 nodes with each reduction of the loss over nodes",
     "sst_step": "a step of SST against the plain encoder's, by depth and text length",

@@ -36,6 +36,8 @@ from hierarchy_lm.dataset import (
 from hierarchy_lm.errors import UserError
 from hierarchy_lm.hierarchy import Hierarchy
 
+MAX_THREADS = 1_024
+
 
 def prepare(
     *,
@@ -75,8 +77,10 @@ def prepare(
     """
     if products is None and not tasks:
         raise UserError("the mapping has neither 'products' nor 'tasks'; nothing to prepare")
-    if rows_per_shard < 1 or (threads is not None and threads < 1):
-        raise UserError("rows_per_shard and threads must be at least 1")
+    if rows_per_shard < 1:
+        raise UserError(f"rows_per_shard must be at least 1, got {rows_per_shard}")
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        raise UserError(f"threads must be from 1 to {MAX_THREADS}, got {threads}")
     console = Console()
     with new_output(output) as made, Stages(console) as stages:
         runs = _engine(engine, made, memory_limit, threads)
