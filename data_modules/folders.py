@@ -16,9 +16,9 @@ def new_folder(output: Path) -> Iterator[Path]:
     Raises:
         UserError: If ``output`` is a file or holds something, or cannot be written.
     """
-    if output.is_file() or (output.is_dir() and any(output.iterdir())):
-        raise UserError(f"{output}: is there already; name another folder or remove it")
     try:
+        if output.is_symlink() or output.is_file() or (output.is_dir() and any(output.iterdir())):
+            raise UserError(f"{output}: is there already; name another folder or remove it")
         output.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
     except OSError as error:

@@ -84,9 +84,10 @@ def _with_checked_ids(places: Places, rows: ir.Table, options: RowOptions, use: 
     repeated = repeated.filter(repeated["rows"] > 1)
     for several in places.engine.rows(repeated.order_by("item_id").limit(1)):
         if options.duplicate_ids == "error":
+            row = places.first(rows.filter(rows["item_id"] == several["item_id"])) or {}
             raise UserError(
-                f"{use}: the id '{several['item_id']}' stands in {several['rows']} rows; "
-                "mend it or set duplicate_ids: first"
+                f"{row.get('where')} and further: the id '{several['item_id'][:60]}' stands in "
+                f"{several['rows']} rows; mend it or set duplicate_ids: first"
             )
         number = ibis.row_number().over(group_by="item_id", order_by=[*SOURCE])
         rows = rows.mutate(number=number)
@@ -98,6 +99,8 @@ def _with_split(places: Places, rows: ir.Table, options: RowOptions) -> ir.Table
     split = options.split or SplitOptions()
     key = rows["split_key"].fill_null(rows["item_id"])
     if options.input and isinstance(options.input.files, dict):
+        if split.column:
+            raise UserError("split.column: the files are given per split already; give one of both")
         rows = rows.mutate(split=rows["split_value"])
     elif split.column:
         rows = rows.mutate(split=_named_split(places, rows, split))
@@ -126,7 +129,7 @@ def _named_split(places: Places, rows: ir.Table, split: SplitOptions) -> ir.Stri
     given = rows["split_value"].fill_null("")
     if row := places.first(rows.filter(given.notin(list(split.values))), "split_value"):
         raise UserError(
-            f"{row['where']}: column '{split.column}' holds '{row['split_value'] or ''}', "
-            "which split.values does not explain"
+            f"{row['where']}: column '{split.column}' holds "
+            f"'{str(row['split_value'] or '')[:60]}', which split.values does not explain; add it"
         )
     return ibis.cases(*((given == value, name) for value, name in split.values.items()))

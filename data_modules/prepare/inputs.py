@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import ibis
 import ibis.expr.types as ir
 
 from data_modules.prepare.accounts import Accounts
@@ -15,6 +16,7 @@ from data_modules.prepare.reading.read import ReadResult, ReadTask, missing_colu
 from hierarchy_lm.errors import UserError
 
 SOURCE = ("source_file", "source_row")
+PARTNER = "has_partner"
 
 
 @dataclass
@@ -95,8 +97,11 @@ class Inputs:
         rows = self.engine.table([result.target for result in results])
         have = [field.name for field in wanted if field.column in there]
         rows = rows.select(*have, *SOURCE)
-        for (side, columns), join_keys in zip(sides, keys, strict=True):
+        for number, ((side, columns), join_keys) in enumerate(zip(sides, keys, strict=True)):
             rows = _joined(rows, side, columns, join_keys, wanted)
+            alone = self.engine.values(rows.aggregate(rows=rows[PARTNER].isnull().sum()))["rows"]
+            self.accounts.changes[f"{use}: rows without a partner in join {number + 1}"] = alone
+            rows = rows.drop(PARTNER)
         return rows.select(*(f.name for f in fields), *SOURCE), [r.label for r in results]
 
     def _join_side(
@@ -135,7 +140,8 @@ def _joined(
     new = [f.name for f in wanted if f.column in columns and f.name not in rows.columns]
     theirs = [f"their_{key.name}" for key in keys]
     pairs = [(key.name, name) for key, name in zip(keys, theirs, strict=True)]
-    return rows.left_join(side.select(*theirs, *new), pairs).select(*rows.columns, *new)
+    right = side.select(*theirs, *new, **{PARTNER: ibis.literal(True)})
+    return rows.left_join(right, pairs).select(*rows.columns, *new, PARTNER)
 
 
 def _check_columns(

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from hierarchy_lm.dataset import PATH_SEPARATOR
 
 ENTITY = re.compile(r"&(?:#[0-9]+|#[xX][0-9a-fA-F]+|[A-Za-z][A-Za-z0-9]*);")
+QUOTES = re.compile("['\u2018\u2019\u02bc`\u00b4]")
 WORD = re.compile(r"[^\W_]+")
 KEPT_MARKS = "\u200c\u200d"
 """Joiners that Persian, Indic scripts and emoji need; all other invisible marks go."""
@@ -61,7 +62,7 @@ def node_name(name: str) -> str:
 @lru_cache(maxsize=1 << 17)
 def look_alike(name: str) -> str:
     """What names share that a reader would take for the same: case, punctuation, plural aside."""
-    words = WORD.findall(unicodedata.normalize("NFKC", name).casefold())
+    words = WORD.findall(QUOTES.sub("", unicodedata.normalize("NFKC", name).casefold()))
     return "".join(word.removesuffix("s") if len(word) > 3 else word for word in words) or name
 
 

@@ -39,11 +39,15 @@ def product_rows(
     with stages.stage("Reading products") as stage:
         rows, labels = read_rows(inputs, options, "products", stage)
         places = Places(inputs.engine, labels)
-        rows = inputs.engine.keep(identify(places, rows, options, "products"), "products")
+        rows = identify(places, rows, options, "products")
+        if not options.item_id:  # ids made of texts are not to be made twice
+            rows = inputs.engine.keep(rows, "products")
         if not options.paths:  # items to be classified
             rows = rows.mutate(split=ibis.literal("test"))
     with stages.stage("Making the tree") as stage:
         paths = distinct_items(inputs.engine, staying(rows), "path_set")
+        if not paths:
+            raise UserError(_no_row(inputs))
         if tree_options.input is None:
             tree, references = tree_of_paths(paths, tree_options, inputs.accounts.changes)
         else:
@@ -60,6 +64,18 @@ def product_rows(
         inputs.accounts.settle("products", inputs.engine, kept)
         _count(inputs, kept, options)
     return kept, tree
+
+
+def _no_row(inputs: Inputs) -> str:
+    files = [account for account in inputs.accounts.files if account.use == "products"]
+    records = sum(account.records for account in files)
+    causes = "; ".join(
+        f"{n:,} {cause}" for cause, n in inputs.accounts.left_out("products").items()
+    )
+    return (
+        f"products: no row is left of the {records:,} in {files[0].label}"
+        f"{' and others' if len(files) > 1 else ''}; {causes or 'check the files and split.share'}"
+    )
 
 
 def _check_paths(options: ProductOptions, tree_options: TreeOptions) -> None:

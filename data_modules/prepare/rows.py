@@ -98,7 +98,7 @@ def _path_fields(number: int, path: PathOptions) -> list[Field]:
 def _label_fields(options: TaskOptions) -> list[Field]:
     if isinstance(options.label, str):
         return [Field("label", options.label, "labels", options.label_separator)]
-    return [Field(f"label_{n}", column, "name") for n, column in enumerate(options.label)]
+    return [Field(f"label_{n}", column, "node_name") for n, column in enumerate(options.label)]
 
 
 def _columns(inputs: Inputs, rows: ir.Table, options: RowOptions) -> ir.Table:

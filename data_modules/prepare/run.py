@@ -19,11 +19,12 @@ from data_modules.prepare.mapping import (
     TreeOptions,
     with_products_columns,
 )
+from data_modules.prepare.mapping.check import check_mapping
 from data_modules.prepare.output import INFO, Output, new_output
 from data_modules.prepare.products import product_rows
 from data_modules.prepare.progress import Stages
 from data_modules.prepare.shards import write_splits
-from data_modules.prepare.tasks import task_rows
+from data_modules.prepare.tasks import check_task_name, task_rows
 from hierarchy_lm.dataset import (
     PRODUCT_SCHEMA,
     SPLITS,
@@ -77,6 +78,10 @@ def prepare(
     """
     if products is None and not tasks:
         raise UserError("the mapping has neither 'products' nor 'tasks'; nothing to prepare")
+    for key, part in {"products": products, "tree": tree, "tasks": tasks}.items():
+        check_mapping(part, key)
+    for task in tasks or {}:
+        check_task_name(task)
     if rows_per_shard < 1:
         raise UserError(f"rows_per_shard must be at least 1, got {rows_per_shard}")
     if threads is not None and not 1 <= threads <= MAX_THREADS:

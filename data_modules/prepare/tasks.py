@@ -21,6 +21,12 @@ TASK_NAME = re.compile(r"\w[\w-]*")
 UNLABELLED = "left out for want of a label"
 
 
+def check_task_name(name: str) -> None:
+    """Refuse a name that cannot be a folder's."""
+    if not TASK_NAME.fullmatch(name):
+        raise UserError(f"tasks: '{name}' cannot be a folder's name; use letters, digits, - and _")
+
+
 def task_rows(
     inputs: Inputs,
     options: TaskOptions,
@@ -46,8 +52,6 @@ def task_rows(
             not fit the kind of task.
     """
     use = f"tasks.{name}"
-    if not TASK_NAME.fullmatch(name):
-        raise UserError(f"tasks: '{name}' cannot be a folder's name; use letters, digits, - and _")
     if not options.label:
         raise UserError(f"{use}: 'label' is missing; name the label's column")
     with stages.stage(f"Reading task {name}") as stage:
@@ -55,7 +59,8 @@ def task_rows(
         places = Places(inputs.engine, files)
         same_rows = products if on_products else None
         rows = identify(places, rows, options, use, same_rows)
-        rows = inputs.engine.keep(rows, use)
+        if not options.item_id:  # ids made of texts are not to be made twice
+            rows = inputs.engine.keep(rows, use)
         labels = _labels(inputs, staying(rows), options, use)
         info = TaskInfo(name, options.kind, labels, bool(options.query))
         labelled = _with_label_ids(inputs, rows, info)
@@ -64,19 +69,25 @@ def task_rows(
         kept = inputs.engine.keep(labelled, use)
         inputs.accounts.settle(use, inputs.engine, kept)
     _check_labels(places, staying(kept), info)
-    return (kept if products is None else _linked(inputs, kept, use)), info
+    linked = kept if products is None else _linked(inputs, kept, use, options)
+    return linked, info
 
 
 def _labels(inputs: Inputs, rows: ir.Table, options: TaskOptions, use: str) -> list[str]:
     there = [label for label in distinct_items(inputs.engine, rows, "label_set") if label]
     given = [normal_name(label) for label in options.labels or []]
+    if "" in given:
+        raise UserError(f"{use}.labels: one is blank; leave it out")
     for label, times in Counter(given).items():
         if times > 1:
             raise UserError(f"{use}.labels: '{label}' stands there {times} times; name it once")
     known = set(given)
     for label in there:
         if given and label not in known:
-            raise UserError(f"{use}: the label '{label}' is not among the mapping's 'labels'")
+            raise UserError(
+                f"{use}: the label '{label[:60]}' is not among the mapping's 'labels'; add it, or "
+                "leave 'labels' out"
+            )
     if not there:
         raise UserError(f"{use}: no row has a label; check 'label' and 'keep'")
     labels = given or sorted(there)
@@ -103,16 +114,15 @@ def _with_nodes(rows: ir.Table, products: ir.Table) -> ir.Table:
     return linked.left_join(filed, "linked").select(*rows.columns, "node_ids")
 
 
-def _linked(inputs: Inputs, rows: ir.Table, use: str) -> ir.Table:
+def _linked(inputs: Inputs, rows: ir.Table, use: str, options: TaskOptions) -> ir.Table:
     """Without the column of nodes if no row has any."""
     stay = staying(rows)
     counts = inputs.engine.values(
         stay.aggregate(rows=stay.count(), bare=stay["node_ids"].isnull().sum())
     )
-    if counts["bare"] == counts["rows"]:
-        return rows.drop("node_ids")
-    inputs.accounts.changes[f"{use}: rows whose product has no node"] = counts["bare"]
-    return rows
+    if counts["bare"] < counts["rows"] or options.product_id:
+        inputs.accounts.changes[f"{use}: rows whose product has no node"] = counts["bare"]
+    return rows if counts["bare"] < counts["rows"] else rows.drop("node_ids")
 
 
 def _check_labels(places: Places, rows: ir.Table, info: TaskInfo) -> None:

@@ -89,7 +89,7 @@ def references_into(tree: Hierarchy, items: Iterable[str]) -> dict[str, Referenc
     def look_up(item: str) -> Reference:
         if item.startswith(NODE):
             key = item.removeprefix(NODE)
-            nodes = tree.key_to_ids.get(key) or tree.key_to_ids.get(_without_fraction(key), [])
+            nodes = tree.key_to_ids.get(key) or tree.key_to_ids.get(without_fraction(key), [])
             return Reference(nodes, unknown=bool(key) and not nodes)
         names, gap = names_of(item)
         if PATH_SEPARATOR.join(names) in known:
@@ -99,7 +99,7 @@ def references_into(tree: Hierarchy, items: Iterable[str]) -> dict[str, Referenc
     return {item: look_up(item) for item in items}
 
 
-def _without_fraction(key: str) -> str:
+def without_fraction(key: str) -> str:
     """11 for 11.0, as integers come out of tables with gaps in the column."""
     whole, _, fraction = key.partition(".")
     return whole if fraction.strip("0") == "" else key

@@ -12,7 +12,7 @@ from data_modules.prepare.progress import Stage
 from data_modules.prepare.reading.fields import Field
 from data_modules.prepare.reading.paths import LEVEL
 from data_modules.prepare.reading.taxonomies import TREE_FORMATS
-from data_modules.prepare.tree import NodePath, names_of, spoken
+from data_modules.prepare.tree import NodePath, names_of, spoken, without_fraction
 from hierarchy_lm.dataset import PATH_SEPARATOR
 from hierarchy_lm.edges import paths_of_edges
 from hierarchy_lm.errors import UserError
@@ -34,7 +34,7 @@ def read_tree(inputs: Inputs, files: InputOptions, options: TreeOptions, stage: 
         raise UserError("tree: name the columns 'key' and 'parent', or 'path'")
     nodes = _read(inputs, files, options, stage)
     if options.path is not None:
-        return _tree_of_paths(nodes)
+        return _tree_of_paths(nodes, options.same_names == "merge")
     return _tree_of_edges(inputs, nodes, options)
 
 
@@ -104,9 +104,11 @@ def _tree_of_edges(inputs: Inputs, nodes: _Nodes, options: TreeOptions) -> Hiera
         place = nodes.places[nodes.keys.index(None)]
         raise UserError(f"{place} has no '{options.key}', the node's key; fill it")
     names = [node_name(name or key) for name, key in zip(nodes.names or keys, keys, strict=True)]
+    known = set(keys)
+    parents = [_known_parent(parent, known) for parent in nodes.parents]
     try:
         paths = paths_of_edges(
-            keys, nodes.parents, names, options.multi_parent, merge=options.same_names == "merge"
+            keys, parents, names, options.multi_parent, merge=options.same_names == "merge"
         )
     except UserError as error:
         raise UserError(f"{nodes.files}: {error}" if nodes.places else str(error)) from error
@@ -121,12 +123,19 @@ def _tree_of_edges(inputs: Inputs, nodes: _Nodes, options: TreeOptions) -> Hiera
     return tree
 
 
+def _known_parent(parent: str | None, keys: set[str]) -> str | None:
+    """The parent's key, also where its column holds 11.0 for 11."""
+    if parent is None or parent in keys or without_fraction(parent) not in keys:
+        return parent
+    return without_fraction(parent)
+
+
 def ids_of_paths(tree: Hierarchy, paths: Sequence[NodePath]) -> list[int]:
     """The nodes of some paths."""
     return list(dict.fromkeys(tree.node_of(PATH_SEPARATOR.join(path)) for path in paths))
 
 
-def _tree_of_paths(nodes: _Nodes) -> Hierarchy:
+def _tree_of_paths(nodes: _Nodes, merge: bool) -> Hierarchy:
     paths: list[list[NodePath]] = []
     for place, texts in zip(nodes.places, nodes.paths, strict=True):
         paths.append([])
@@ -139,12 +148,13 @@ def _tree_of_paths(nodes: _Nodes) -> Hierarchy:
             paths[-1].append(names)
     tree = Hierarchy.from_paths(path for several in paths for path in several)
     if nodes.keys:
-        _add_keys(tree, nodes, paths)
+        _add_keys(tree, nodes, paths, merge)
     return tree
 
 
-def _add_keys(tree: Hierarchy, nodes: _Nodes, paths: list[list[NodePath]]) -> None:
+def _add_keys(tree: Hierarchy, nodes: _Nodes, paths: list[list[NodePath]], merge: bool) -> None:
     key_to_ids: dict[str, list[int]] = {}
+    key_of: dict[int, str] = {}
     for place, key, several in zip(nodes.places, nodes.keys, paths, strict=True):
         ids = ids_of_paths(tree, several)
         if key is not None and key_to_ids.setdefault(key, ids) != ids:
@@ -152,4 +162,10 @@ def _add_keys(tree: Hierarchy, nodes: _Nodes, paths: list[list[NodePath]]) -> No
                 f"{place}: the key '{key}' has two paths, '{tree.paths[key_to_ids[key][0]]}' and "
                 f"'{tree.paths[ids[0]]}'; mend the tree file"
             )
+        for node in [] if key is None or merge else ids:
+            if key_of.setdefault(node, str(key)) != key:
+                raise UserError(
+                    f"{place}: the keys '{key_of[node]}' and '{key}' have the same path "
+                    f"'{tree.paths[node]}'; rename one, or set same_names: merge"
+                )
     tree.set_keys(key_to_ids)

@@ -62,7 +62,7 @@ def run_command(name: str, argv: list[str]) -> int:
     Returns:
         Exit status.
     """
-    use_strict_yaml()
+    use_strict_yaml(empty_values=name != "prepare")
     function: Callable[..., int | None] = resolve_name(FUNCTIONS[name])
     summary = (function.__doc__ or "").split("\n")[0]
     parser = CommandParser(prog=f"hlm {name}", description=summary, allow_abbrev=False)
@@ -84,7 +84,12 @@ def run_command(name: str, argv: list[str]) -> int:
         raise UserError(f"hlm {name}: nothing is passed on behind --")
     positional = name != TRAINS  # whose required arguments stand in the configuration file
     parser.add_function_arguments(function, as_positional=positional, fail_untyped=True, skip=lists)
-    options = parser.instantiate_classes(parser.parse_args(argv)).as_dict()
+    try:
+        options = parser.instantiate_classes(parser.parse_args(argv)).as_dict()
+    except UnicodeDecodeError as error:
+        raise UserError("the configuration file is not UTF-8; save it as UTF-8") from error
+    except RecursionError as error:
+        raise UserError("the configuration file is nested too deeply") from error
     options.pop("config", None)
     if name in PASS_ON:
         options["extra"] = extra

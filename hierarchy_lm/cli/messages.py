@@ -43,7 +43,7 @@ def _plain(cause: str, lines: list[str]) -> str:
     if expected["names"]:
         return f"{value} is none of {expected['names'].replace(chr(39), '')}"
     if value == "None":
-        return "nothing stands there; leave the key out, or put an empty text in quotes"
+        return "nothing to YAML stands there; put the text in quotes, or leave the key out"
     if expected["type"] == "str" and (kind := _kind(value)):
         return f"{value} is {kind}; put it in quotes"
     return f"{value} is no {KINDS.get(expected['type'], expected['type'])}"

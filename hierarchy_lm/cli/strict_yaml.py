@@ -8,21 +8,28 @@ from jsonargparse import get_loader, set_loader
 from hierarchy_lm.errors import UserError
 
 MODE = "yaml"
+NULL = "tag:yaml.org,2002:null"
 _plain_load = get_loader(MODE)
 
 
-def use_strict_yaml() -> None:
-    """Let all parsers of this process refuse repeated keys."""
-    set_loader(MODE, _strict_load, (yaml.YAMLError,))
+def use_strict_yaml(empty_values: bool = True) -> None:
+    """Let all parsers of this process refuse repeated keys.
+
+    Args:
+        empty_values: Whether a key of a file may have no value, as ``comment: #`` has none.
+    """
+
+    def load(text: str) -> Any:  # noqa: ANN401 - whatever YAML may hold
+        if "\n" in text:
+            _check(yaml.compose(text, Loader=yaml.SafeLoader), empty_values)
+        elif text.lstrip().startswith("{"):  # the value of an option, perhaps a plain text
+            _check(yaml.compose(text, Loader=yaml.SafeLoader), empty_values=True)
+        return _plain_load(text)
+
+    set_loader(MODE, load, (yaml.YAMLError,))
 
 
-def _strict_load(text: str) -> Any:  # noqa: ANN401 - whatever YAML may hold
-    if "\n" in text:  # not the value of a single option
-        _check(yaml.compose(text, Loader=yaml.SafeLoader))
-    return _plain_load(text)
-
-
-def _check(node: yaml.Node | None) -> None:
+def _check(node: yaml.Node | None, empty_values: bool) -> None:
     if isinstance(node, yaml.MappingNode):
         seen: dict[str, int] = {}
         for key, value in node.value:
@@ -34,7 +41,12 @@ def _check(node: yaml.Node | None) -> None:
                 )
             if isinstance(key, yaml.ScalarNode):
                 seen[key.value] = line
-            _check(value)
+            if value.tag == NULL and not empty_values:
+                raise UserError(
+                    f"the key '{getattr(key, 'value', key)}' on line {line} of the configuration "
+                    "file has no value; put the text in quotes, or leave the key out"
+                )
+            _check(value, empty_values)
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            _check(item)
+            _check(item, empty_values)

@@ -77,3 +77,18 @@ def test_a_column_that_some_files_have_and_the_join_too(tmp_path, error_of):
     found = mapping({"files": "t.csv", "keys": ["k"]})
     found["products"]["input"]["files"] = ["p1.csv", "p2.csv"]
     assert "p2.csv: no column 'title', which other files of this input have" in error_of(found)
+
+
+def test_rows_without_a_partner_are_counted(tmp_path, prepare):
+    write(tmp_path, p="id,k,dep,cat\n1,a,D,C\n2,zz,D,C\n3,,D,C\n", t="k,title\na,x\n")
+    made = prepare(mapping({"files": "t.csv", "keys": ["k"]}))
+    assert "products: rows without a partner in join 1: 2" in made.report
+
+
+def test_a_task_whose_products_are_unknown_says_so(tmp_path, prepare):
+    write(tmp_path, p="id,title,dep,cat\n1,x,D,C\n", q="id,prod,l\n1,zz,a\n2,yy,b\n")
+    found = mapping(None)
+    found["products"]["input"] = {"files": "p.csv"}
+    task = {"input": {"files": "q.csv"}, "item_id": "id", "label": "l", "product_id": "prod"}
+    made = prepare({**found, "tasks": {"t": task}})
+    assert "tasks.t: rows whose product has no node: 2" in made.report

@@ -7,6 +7,8 @@ import yaml
 
 from hierarchy_lm.cli import main
 
+from .conftest import Prepared
+
 BASE = {
     "products": {
         "input": {"files": "p.csv"}, "item_id": "id", "title": "t",
@@ -142,3 +144,81 @@ def test_too_little_memory_says_which_option(tmp_path, capsys):
     assert run(tmp_path, {**BASE, "memory_limit": "6MB"}) == 2
     [line] = [text for text in capsys.readouterr().err.splitlines() if text.startswith("hlm: ")]
     assert "6MB are not enough; raise --memory_limit or lower --threads" in line
+
+
+@pytest.mark.parametrize(
+    ("mapping", "message"),
+    [
+        (changed("products", "split", value={"column": "t", "values": {1: "train"}}),
+         "products.split.values: the key 1 is no text to YAML; put it in quotes"),
+        (changed(*INPUT, "keep", value={True: ["x"]}), "products.input.keep: the key true"),
+        (changed("tasks", value={"1": {"label": "c"}}) | {"tasks": {1: {"label": "c"}}},
+         "tasks: the key 1 is no text"),
+        (changed("tasks", value={"a/b": {"label": "c"}}), "'a/b' cannot be a folder's name"),
+        (changed("tree", value={"max_depth": -1}), "tree.max_depth must not be negative, got -1"),
+        (changed(*INPUT, "skip_rows", value=-1), "products.input.skip_rows must not be negative"),
+        (changed(*INPUT, "comment", value=None), "the key 'comment' on line"),
+        (changed(*INPUT, "null_values", value=None), "has no value; put the text in quotes"),
+        (changed(*INPUT, "files", value=[]), "files: the list is empty"),
+        (changed(*INPUT, "files", value=["p.csv", "./p.csv"]), "p.csv: 'files' names it twice"),
+        (changed(*INPUT, "files", value="d"), "d: is a folder; name files, as in d/*.csv"),
+        (changed("threads", value=100_000), "threads must be from 1 to 1024, got 100000"),
+        (changed("memory_limit", value="1KB"), "1KB are not enough; raise --memory_limit"),
+        (changed(*INPUT, "keep", value={"c": ["no"]}), "no row is left of the 1 in"),
+    ],
+)  # fmt: skip
+def test_mappings_that_cannot_be_meant(tmp_path, capsys, mapping, message):
+    (tmp_path / "p.csv").write_text("id,t,c\n1,x,A\n")
+    (tmp_path / "d").mkdir()
+    assert run(tmp_path, mapping) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("hlm: ")]
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("p.csv", b"\x1f\x8b\x08\x00", "p.csv: this is a gzip file, not text"),
+        ("p.csv", b"PK\x03\x04rest", "p.csv: this is a zip or Excel file, not text"),
+        ("p.json", b"PAR1rest", "p.json: this is a Parquet file, not text"),
+        ("p.csv", "id,t,c\n".encode("utf-32"), "p.csv: this is UTF-32; save it as UTF-8"),
+        ("p.csv", b"sep=;\nid;t;c\n1;x;A\n", "set 'skip_rows: 1' and 'delimiter' to ';'"),
+    ],
+)
+def test_a_look_at_the_bytes(tmp_path, capsys, name, data, message):
+    (tmp_path / name).write_bytes(data)
+    assert run(tmp_path, changed(*INPUT, "files", value=name)) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_what_mysql_and_spark_write(tmp_path):
+    (tmp_path / "p.csv").write_text('id,t,c\n1,\\N,A\n2,"a,\\N,b",A\n3,\\N,\\N\n4,a\\,b,A\n')
+    assert run(tmp_path, changed(*INPUT, "escape", value="\\")) == 0
+    rows = Prepared(tmp_path / "out").rows()
+    assert {key: row["title"] for key, row in rows.items()} == {
+        "1": None, "2": "a,N,b", "3": None, "4": "a,b",
+    }  # fmt: skip
+    (tmp_path / "p.csv").write_text('id,t,c\n1,"a ""b""",A\n')
+    (tmp_path / "out").rename(tmp_path / "first")
+    assert run(tmp_path, changed(*INPUT, "escape", value='"')) == 0
+    assert Prepared(tmp_path / "out").rows()["1"]["title"] == 'a "b"'
+
+
+@pytest.mark.parametrize("name", ["a'\"b", "a\\b", "a\nb", "a\tb", "ü ß", "%25"])
+def test_output_folders_of_any_name(tmp_path, name):
+    (tmp_path / "p.csv").write_text("id,t,c\n1,x,A\n")
+    config = tmp_path / "m.yaml"
+    config.write_text(yaml.safe_dump({"name": "n", "source": "s", "licence": "l", **BASE}))
+    output = tmp_path / name / "out"
+    places = ["--root", str(tmp_path), "--output", str(output)]
+    assert main(["prepare", "--config", str(config), *places]) == 0
+    assert set(Prepared(output).rows()) == {"1"}
+    assert sorted(path.name for path in output.parent.iterdir()) == ["out"]
+
+
+def test_a_mapping_in_another_encoding(tmp_path, capsys):
+    (tmp_path / "m.yaml").write_bytes("name: Gesch\u00e4ft\n".encode("latin-1"))
+    assert main(["prepare", "--config", str(tmp_path / "m.yaml"), "--output", "x"]) == 2
+    assert "is not UTF-8; save it as UTF-8" in capsys.readouterr().err

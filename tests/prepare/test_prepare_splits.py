@@ -87,7 +87,7 @@ def test_validation_is_held_out_of_train(tmp_path, prepare):
 def test_made_ids_are_stable_unique_and_keep_copies_together(tmp_path, prepare):
     rows = ["same,A", "other,A", "same,B", "same,A"] + [f"t{number},A" for number in range(40)]
     write(tmp_path, "p.csv", "t,a", rows)
-    options = {"item_id": None}
+    options = {"item_id": ""}
     made = prepare(mapping(**options))
     items = made.rows()
     same = sorted(key for key, row in items.items() if row["title"] == "same")

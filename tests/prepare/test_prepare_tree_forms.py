@@ -189,3 +189,19 @@ def test_the_tree_of_a_dataset_folder_serves_another(tmp_path, prepare):
     assert prepare({"products": new, "tree": tree}).paths == [
         "Bath & Body", "D", "Bath & Body > B › C",
     ]  # fmt: skip
+
+
+def test_parents_of_whole_floats_and_keys_of_one_path(tmp_path, prepare, error_of):
+    (tmp_path / "p.csv").write_text("id,t,n\n1,x,2\n")
+    products = {"input": {"files": "p.csv"}, "item_id": "id", "paths": [{"node": "n"}]}
+    (tmp_path / "tree.csv").write_text("k,p,n\n1,,A\n2,1.0,B\n")
+    tree = {"input": {"files": "tree.csv"}, "key": "k", "parent": "p", "name": "n"}
+    made = prepare({"products": products, "tree": tree})
+    assert made.nodes() == {"1": ["A > B"]}
+    made.folder.rename(tmp_path / "first")
+    (tmp_path / "tree.csv").write_text("k,p\n1,A\n2,A &gt; B\n3,A\n")
+    tree = {"input": {"files": "tree.csv"}, "key": "k", "path": {"column": "p"}}
+    message = error_of({"products": products, "tree": tree})
+    assert "tree.csv: row 3: the keys '1' and '3' have the same path 'A'" in message
+    made = prepare({"products": products, "tree": {**tree, "same_names": "merge"}})
+    assert made.nodes() == {"1": ["A › B"]}

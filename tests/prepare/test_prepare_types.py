@@ -201,3 +201,48 @@ def test_decimal_commas(tmp_path, prepare, text, weight):
     (tmp_path / "p.csv").write_text(f"id;t;cat;w\n1;x;A;{text}\n")
     made = prepare(mapping("p.csv", weight="w", options={"delimiter": ";", "decimal": ","}))
     assert made.rows()["1"]["weight"] == weight
+
+
+@pytest.mark.parametrize("kind", ["json", "parquet", "csv"])
+def test_decimal_commas_concern_texts_alone(tmp_path, prepare, error_of, kind):
+    row = {"id": "1", "t": "x", "cat": "A", "w": 1.234}
+    options = {"decimal": ","}
+    if kind == "json":
+        (tmp_path / "p.json").write_text(json.dumps(row))
+    elif kind == "parquet":
+        pq.write_table(pa.Table.from_pylist([row]), tmp_path / "p.parquet")
+    else:
+        (tmp_path / "p.csv").write_text("id,t,cat,w\n1,x,A,12.34\n")
+        message = error_of(mapping("p.csv", weight="w", options=options))
+        assert "row 1, column 'w' holds '12.34', which is no number" in message
+        return
+    made = prepare(mapping(f"p.{kind}", weight="w", options=options))
+    assert made.rows()["1"]["weight"] == pytest.approx(1.234, rel=1e-6)
+
+
+@pytest.mark.parametrize("weight", ["1e39", "Infinity", "1,5"])
+def test_weights_that_float32_does_not_hold(tmp_path, error_of, weight):
+    (tmp_path / "p.csv").write_text(f'id,t,cat,w\n1,x,A,"{weight}"\n')
+    message = error_of(mapping("p.csv", weight="w"))
+    assert f"row 1, column 'w' holds '{weight}'" in message
+    assert ("set 'decimal'" in message) == ("," in weight)
+
+
+def test_infinity_of_json_is_not_missing(tmp_path, error_of):
+    (tmp_path / "p.json").write_text('{"id": 1, "t": "x", "cat": "A", "w": Infinity}')
+    assert "column 'w' holds 'Infinity'" in error_of(mapping("p.json", weight="w"))
+
+
+def test_lists_of_a_fixed_size(tmp_path, prepare):
+    kind = pa.list_(pa.string(), 2)
+    columns = {"id": ["1", "2"], "t": ["x", "y"], "cat": pa.array([["A", "B"], None], kind)}
+    pq.write_table(pa.table(columns), tmp_path / "p.parquet")
+    made = prepare(mapping(paths=[{"column": "cat"}]))
+    assert made.nodes() == {"1": ["A > B"], "2": []}
+
+
+def test_a_number_of_five_thousand_digits_is_one_line(tmp_path, error_of):
+    (tmp_path / "p.json").write_text(f'{{"id": 1, "t": "x", "cat": "A", "z": {"1" * 5_000}}}')
+    assert "p.json: row 1, line 1: no JSON (a number has too many digits)" in error_of(
+        mapping("p.json")
+    )

@@ -1,6 +1,8 @@
 """DuckDB, inside the process: out of core, with all work on this machine."""
 
 import re
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,7 @@ from data_modules.prepare.engines.base import Engine, Result, Task
 from hierarchy_lm.errors import UserError
 
 ROW_GROUP_ROWS = 10_240
+QUOTED = frozenset("'\"\\\n\r\t\x7f")
 PATTERN = re.compile(r"[\[*?]")
 
 
@@ -30,8 +33,9 @@ class DuckEngine(Engine):
     """
 
     def __init__(self, scratch: Path, memory_limit: str, threads: int | None) -> None:
-        super().__init__(str(scratch))
         scratch.mkdir()
+        self._link = _plain_link(scratch)
+        super().__init__(str(self._link or scratch))
         self._memory_limit = memory_limit
         options = {"threads": threads} if threads else {}
         try:
@@ -51,7 +55,8 @@ class DuckEngine(Engine):
     def table(self, places: Sequence[str]) -> ir.Table:
         """Table over local files; a ``[`` in a name is that character."""
         literal = [PATTERN.sub(lambda mark: f"[{mark[0]}]", place) for place in places]
-        return self._connection.read_parquet(literal, hive_partitioning=False)
+        with self._faults("tables"):
+            return self._connection.read_parquet(literal, hive_partitioning=False)
 
     def keep(self, table: ir.Table, label: str) -> ir.Table:
         """Compute into one file."""
@@ -69,6 +74,8 @@ class DuckEngine(Engine):
     def close(self) -> None:
         """Let go of the spilled data."""
         self._connection.disconnect()
+        if self._link:
+            shutil.rmtree(self._link.parent)
 
     def _write(self, table: ir.Table, label: str) -> str:
         place = self.place("kept")
@@ -94,3 +101,12 @@ class DuckEngine(Engine):
             raise UserError(
                 f"{label}: {self.scratch} cannot be read or written; is the disk full?"
             ) from error
+
+
+def _plain_link(folder: Path) -> Path | None:
+    """A link to a folder whose name would need quoting in SQL, under a name that does not."""
+    if QUOTED.isdisjoint(str(folder)):
+        return None
+    link = Path(tempfile.mkdtemp(prefix="hlm-")) / "scratch"
+    link.symlink_to(folder, target_is_directory=True)
+    return link

@@ -76,6 +76,18 @@ class Lines:
             return line
         raise StopIteration
 
+    def without_null_marks(self, delimiter: str, quote: str, escape: str) -> Iterator[str]:
+        """Lines without what MySQL writes for a missing value: an escaped N, unquoted."""
+        between = re.escape(delimiter)
+        mark = re.compile(rf"(^|{between}){re.escape(escape)}N(?={between}|[\r\n]|$)")
+
+        def outside(found: "re.Match[str]") -> str:
+            inside = quote and found.string.count(quote, 0, found.start()) % 2
+            return found[0] if inside else found[1]
+
+        for line in self:
+            yield mark.sub(outside, line) if escape in line else line
+
     def replacing(self, delimiter: str) -> Iterator[str]:
         """Lines with one character in place of a delimiter of several."""
         for line in self:

@@ -41,6 +41,9 @@ class CsvReader:
         self.tally = Tally()
         self.options = options
         self.delimiter = options.delimiter or ("\t" if kind == "tsv" else ",")
+        self.delimiter = "\t" if self.delimiter == "\\t" else self.delimiter
+        # A quote that escapes a quote is the doubling that is read anyway.
+        self.escape = "" if options.escape == options.quote else options.escape
         self._check_dialect()
         csv.field_size_limit(MAX_RECORD)
         self._blocks = iter(blocks)
@@ -53,9 +56,7 @@ class CsvReader:
     def batches(self, wanted: Sequence[str]) -> Iterator[RawBatch]:
         """The wanted columns; raises UserError at a row that is no record, with its line."""
         wanted = [name for name in self.names if name in wanted]
-        regular = len(self.delimiter.encode()) == 1 and not (
-            self.options.escape or self.options.comment
-        )
+        regular = len(self.delimiter.encode()) == 1 and not (self.escape or self.options.comment)
         if not regular:
             yield from self._slow(self._lines, wanted)
             return
@@ -140,12 +141,15 @@ class CsvReader:
         """Python's csv over the lines, without blank ones."""
         options = self.options
         several = self.delimiter if len(self.delimiter) > 1 else ""
+        given: Iterator[str] = lines.replacing(several) if several else lines
+        if self.escape and not several:
+            given = lines.without_null_marks(self.delimiter, options.quote, self.escape)
         reader = csv.reader(
-            lines.replacing(several) if several else lines,
+            given,
             delimiter=INNER if several else self.delimiter,
             quotechar=options.quote or None,
             quoting=csv.QUOTE_MINIMAL if options.quote else csv.QUOTE_NONE,
-            escapechar=options.escape or None,
+            escapechar=self.escape or None,
             strict=True,
         )
         while True:

@@ -1,6 +1,7 @@
 """Records of an Excel sheet, by openpyxl."""
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime, time
 from typing import IO, Any
 
 from data_modules.prepare.mapping.files import FileOptions
@@ -49,7 +50,7 @@ class ExcelReader:
                     f"{self.label}: row {self.tally.records} has a value in column "
                     f"{len(self.names) + 1}, which the header row does not name; name or clear it"
                 )
-            rows.append(row)
+            rows.append(tuple(map(_plain, row)))
             if len(rows) == BATCH_ROWS:
                 yield self._batch(rows, wanted)
                 rows = []
@@ -63,6 +64,13 @@ class ExcelReader:
             if name in wanted
         }
         return RawBatch(self.tally.records - len(rows) + 1, len(rows), columns)
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - values of cells
+    """A day that Excel keeps as the midnight it begins with."""
+    if isinstance(value, datetime) and value.time() == time():
+        return value.date()
+    return value
 
 
 def _sheet(stream: IO[bytes], options: FileOptions, label: str) -> Any:  # noqa: ANN401

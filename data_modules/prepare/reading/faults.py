@@ -15,6 +15,8 @@ def reading(label: str) -> Iterator[None]:
     """Turn what a broken file raises into one line that names it."""
     try:
         yield
+    except RecursionError as error:
+        raise UserError(f"{label}: it is nested too deeply") from error
     except (EOFError, zlib.error, zipfile.BadZipFile, gzip.BadGzipFile, RuntimeError) as error:
         raise UserError(f"{label}: broken archive ({error}); fetch it again") from error
     except ImportError as error:

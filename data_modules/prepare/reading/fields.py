@@ -18,6 +18,8 @@ from data_modules.prepare.reading.values import Decoder, each, text_of, texts_of
 
 Form = Literal["text", "plain", "name", "folded", "node_name", "number", "texts", "labels", "paths"]
 STRINGS = pa.list_(pa.string())
+LARGEST = float(np.finfo(np.float32).max)
+COMMA_NUMBER = re.compile(r"\+?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?")
 NAMES: dict[str, Callable[[str], str]] = {
     "name": normal_name,
     "node_name": node_name,
@@ -112,22 +114,38 @@ def by_value(
 
 def _numbers(column: Column, rules: Rules) -> pa.Array:
     texts = rules.texts(column)
-
-    def number(text: str) -> float:
-        plain = text.strip()
-        if rules.decimal == ",":
-            plain = re.sub(r"[.\s](?=\d{3}(?:\D|$))", "", plain).replace(",", ".")
-        try:
-            value = float(plain) if "_" not in plain else math.nan
-        except ValueError:
-            value = math.nan
-        return value if 0 <= value < math.inf else math.nan
-
-    numbers = by_value(texts, number, pa.float64())
+    comma = rules.decimal == "," and _is_text(column)
+    numbers = by_value(texts, _comma_number if comma else _number, pa.float64())
     wrong = pc.index(pc.fill_null(pc.is_nan(numbers), False), True).as_py()
     if wrong >= 0:
-        raise RowError(wrong, f"holds '{texts[wrong]}', which is no number from 0 on")
+        text = str(texts[wrong])
+        hint = "; set 'decimal' to a comma if that is its mark" if "," in text and not comma else ""
+        raise RowError(wrong, f"holds '{text[:60]}', which is no number from 0 to 3.4e38{hint}")
     return numbers.cast(pa.float32(), safe=False)
+
+
+def _number(text: str) -> float:
+    """The number, or NaN for what is none that float32 holds."""
+    try:
+        value = float(text) if "_" not in text else math.nan
+    except ValueError:
+        value = math.nan
+    return value if 0 <= value <= LARGEST else math.nan
+
+
+def _comma_number(text: str) -> float:
+    plain = text.strip()
+    if not COMMA_NUMBER.fullmatch(plain):
+        return math.nan
+    return _number(plain.replace(".", "").replace(",", "."))
+
+
+def _is_text(column: Column) -> bool:
+    """Whether a column holds texts; numbers of other formats have no decimal mark to choose."""
+    if isinstance(column, list):
+        return all(value is None or type(value) is str for value in column)
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _lists(field: Field, column: Column, rules: Rules) -> pa.Array:
@@ -168,6 +186,8 @@ def _item(field: Field, value: Any, rules: Rules) -> str | None:  # noqa: ANN401
     if not isinstance(value, dict):
         return text_of(value, rules.decoder)
     there = ", ".join(map(str, value))
+    if field.form == "labels":
+        raise ValueError(f"holds an object with the members {there}; name a column of texts")
     if not field.template:
         raise ValueError(
             f"holds an object with the members {there}; say what to write of it with "

@@ -17,12 +17,16 @@ UNFINISHED = 64
 """An error this near to the end of the text read so far may be for want of the rest."""
 
 
-def plain_number(text: str) -> str:
+class NumberText(str):
+    """A number with a fraction or exponent; never to be read with another decimal mark."""
+
+
+def plain_number(text: str) -> NumberText:
     """A number as it was written, but a whole one without point and exponent."""
     number = Decimal(text)
     if number.is_finite() and number == number.to_integral_value() and number.adjusted() < 400:
-        return str(int(number))
-    return text
+        return NumberText(int(number))
+    return NumberText(text)
 
 
 class Repeated(dict[str, Any]):
@@ -45,8 +49,12 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return repeated
 
 
+def _constant(name: str) -> str | None:
+    return None if name == "NaN" else name
+
+
 DECODER = json.JSONDecoder(
-    object_pairs_hook=_object, parse_float=plain_number, parse_constant=lambda _: None
+    object_pairs_hook=_object, parse_float=plain_number, parse_constant=_constant
 )
 """Numbers with a fraction are texts from here on; NaN, no JSON but often written, is missing."""
 
@@ -94,8 +102,8 @@ class JsonReader:
         number = self.tally.records + 1
         if not isinstance(record, dict):
             raise UserError(
-                f"{self.label}: row {number} is {str(record)[:40]!r} and no object; a file holds "
-                "one object per row"
+                f"{self.label}: row {number} is {json.dumps(record)[:40]} and no object; a file "
+                "holds one object per row"
             )
         if isinstance(record, Repeated):
             raise UserError(f"{self.label}: row {number} names '{record.name}' twice; mend it")
@@ -160,6 +168,8 @@ class JsonReader:
                 cut = error.pos > len(self._text) - UNFINISHED or "Unterminated" in error.msg
                 if not (cut and self._more()):
                     self._fail(error.msg, error.pos)
+            except ValueError:
+                self._fail("a number has too many digits")
             except RecursionError:
                 self._fail("it is nested too deeply")
             else:

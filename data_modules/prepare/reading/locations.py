@@ -52,7 +52,8 @@ class InputFile:
     @property
     def label(self) -> str:
         """What messages call it."""
-        return f"{self.name}::{self.member}" if self.member else self.name
+        name = f"{self.name}::{self.member}" if self.member else self.name
+        return name.encode("utf-8", "replace").decode()  # a file's name may be any bytes
 
     @property
     def is_gzip(self) -> bool:
@@ -80,6 +81,8 @@ class InputFile:
         ending = name.rpartition(".")[2] if "." in name else ""
         if ending in ENDINGS:
             return ENDINGS[ending]
+        if ending == "xls":
+            raise UserError(f"{self.label}: old Excel files are not read; save it as .xlsx")
         raise UserError(
             f"{self.label}: unknown format '{ending}'; set 'format' to csv, json, parquet or excel"
         )
@@ -103,24 +106,35 @@ def _open(place: str, mode: str) -> IO[bytes]:
 
 
 def find_files(options: FileOptions, root: str) -> list[InputFile]:
-    """All files that the patterns name, in a fixed order; one that is named twice is read twice.
+    """All files that the patterns name, in a fixed order.
 
     Raises:
-        UserError: If a pattern matches nothing or a split's name is unknown.
+        UserError: If a pattern matches nothing, a file is named twice or a split's name is unknown.
     """
-    if not isinstance(options.files, dict):
-        return list(_expand(options.files, root, None))
-    for split in options.files:
-        if split not in SPLITS:
+    by_split = options.files if isinstance(options.files, dict) else {None: options.files}
+    for split in by_split:
+        if split is not None and split not in SPLITS:
             raise UserError(f"files: '{split}' is no split; use {', '.join(SPLITS)}")
-    return [file for split, patterns in options.files.items()
-            for file in _expand(patterns, root, split)]  # fmt: skip
+    files = [
+        file for split, patterns in by_split.items() for file in _expand(patterns, root, split)
+    ]
+    if not files:
+        raise UserError("files: the list is empty; name at least one file")
+    seen: set[tuple[str, str | None]] = set()
+    for file in files:
+        place = (file.place if is_url(file.place) else os.path.realpath(file.place), file.member)
+        if place in seen:
+            raise UserError(f"{file.label}: 'files' names it twice; its rows would count twice")
+        seen.add(place)
+    return files
 
 
 def _expand(patterns: Patterns, root: str, split: str | None) -> Iterator[InputFile]:
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
         outer, _, inner = pattern.partition("::")
         places = _match(root, outer)
+        if not places and not is_url(outer) and not is_url(root) and Path(root, outer).is_dir():
+            raise UserError(f"{_below(root, outer)}: is a folder; name files, as in {outer}/*.csv")
         if not places:
             where = outer if is_url(outer) or Path(outer).is_absolute() else _below(root, outer)
             raise UserError(f"{where}: no such file; check the mapping's 'files' and --root")

@@ -42,6 +42,8 @@ def path_texts(options: PathOptions, column: Column, rules: Rules) -> tuple[pa.A
         column = each(values, lambda value: _picked(value, member))
     if isinstance(column, list):
         column = _array(column, rules.decoder)
+    if pa.types.is_fixed_size_list(column.type):
+        column = pa.array(column.to_pylist(), pa.list_(column.type.value_type))
     shape = _shape(column.type)
     if shape == "texts":
         texts = by_value(rules.texts(column), lambda text: _cut(text, options), STRINGS)

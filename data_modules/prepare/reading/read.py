@@ -283,7 +283,9 @@ def missing_column(label: str, name: str, there: list[str]) -> str:
     """What to say of a column that is not there."""
     shown = ", ".join(there[:30]) + (f" and {len(there) - 30} more" if len(there) > 30 else "")
     hint = ""
-    if len(there) == 1:
+    if there and there[0].lower().startswith("sep="):
+        hint = f"; set 'skip_rows: 1' and 'delimiter' to {there[0][4:] or ','!r}"
+    elif len(there) == 1:
         found = [mark for mark in (";", "\t", "|", ",") if mark in there[0]]
         hint = f"; is the delimiter {found[0]!r}? set 'delimiter'" if found else ""
     return f"{label}: no column '{name}'; the file has: {shown}{hint}"

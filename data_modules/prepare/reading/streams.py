@@ -16,6 +16,12 @@ MARKS: list[tuple[bytes, str]] = [
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 ]
+OTHERS = [
+    (b"\x1f\x8b", "a gzip file"),
+    (b"PK\x03\x04", "a zip or Excel file"),
+    (b"PAR1", "a Parquet file"),
+]
+"""What begins so is no text, whatever its name says."""
 REPLACED = "\ufffd"
 HEAD_BYTES = 512
 
@@ -73,6 +79,11 @@ class TextBlocks:
 
     def _codec(self, head: bytes) -> tuple[str, bytes]:
         """The encoding and the first bytes without their mark."""
+        for mark, what in OTHERS:
+            if head.startswith(mark):
+                raise UserError(f"{self.label}: this is {what}, not text; give it the right ending")
+        if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+            raise UserError(f"{self.label}: this is UTF-32; save it as UTF-8")
         for mark, codec in MARKS:
             if head.startswith(mark):
                 return codec, head[len(mark) :]

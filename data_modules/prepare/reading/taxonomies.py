@@ -66,7 +66,7 @@ class TreeReader:
         yield RawBatch(1, len(self._nodes), {name: columns[name] for name in wanted})
 
     def _lines(self, text: str, form: "re.Pattern[str]") -> Iterator[Node]:
-        for number, line in enumerate(LINE_END.split(text), start=1):
+        for number, line in enumerate(LINE_END.split(text.rstrip("\r\n")), start=1):
             if not line.strip():
                 self.tally.left_out["blank lines"] += 1
             elif line.startswith("#"):

@@ -113,7 +113,8 @@ def text_of(value: Any, decoder: Decoder) -> str | None:  # noqa: ANN401 - value
     if isinstance(value, dict):
         members = ", ".join(map(str, list(value)[:8]))
         raise ValueError(
-            f"holds an object with the members {members}; name the one to read with 'field'"
+            f"holds an object with the members {members} where one text is expected; name another "
+            "column"
         )
     return str(value)
 
