@@ -113,6 +113,11 @@ def test_encodings(tmp_path, prepare, encoding, data, title):
     assert ("characters replaced: 2" in made.report) == (encoding == "utf-8-replace")
 
 
+def test_a_byte_order_mark_inside_a_file_is_text(tmp_path, prepare):
+    (tmp_path / "p.csv").write_text("t,id,a\n\ufeffx,1,A\n\ufeffy,2,A\n", encoding="utf-8-sig")
+    assert titles(prepare(mapping("p.csv"))) == {"1": "\ufeffx", "2": "\ufeffy"}
+
+
 def test_a_text_of_ten_megabytes_is_kept(tmp_path, prepare):
     text = "word " * 2_000_000
     (tmp_path / "p.csv").write_text(f"id,t,a\n1,{text},A\n2,x,A\n")

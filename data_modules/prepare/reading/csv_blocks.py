@@ -1,5 +1,6 @@
 """Whole records of a block of CSV: counted by its line ends and quotes, parsed by pyarrow."""
 
+from codecs import BOM_UTF8
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,7 +67,7 @@ def whole_records(data: bytes, delimiter: str, quote: str, last: bool) -> WholeR
 def parse(
     data: bytes, names: list[str], wanted: list[str], delimiter: str, quote: str
 ) -> pa.Table | None:
-    """The wanted columns of whole records as texts; None if a record has another number of values.
+    """The wanted columns of whole records as texts; None where Python's csv has to read them.
 
     Args:
         data: UTF-8.
@@ -75,6 +76,8 @@ def parse(
         delimiter: One ASCII character.
         quote: One ASCII character, or nothing.
     """
+    if data.startswith(BOM_UTF8):  # at the start of a record it is text, and pyarrow drops it
+        return None
     wrong = []
 
     def skip(row: object) -> str:
