@@ -11,6 +11,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 import pytest
+from hypothesis import assume
 from hypothesis import strategies as st
 
 from data_modules.prepare.reading import csv_records, json_records, parquet_records, streams
@@ -231,29 +232,38 @@ def csv_texts(draw: st.DrawFn, layout: Layout, first: int) -> tuple[str, list[li
 
 
 @st.composite
-def csv_cases(draw: st.DrawFn) -> Case:
-    """One to three files of one dialect, each with an own order of the columns."""
+def csv_cases(draw: st.DrawFn, null_marks: bool = False) -> Case:
+    """One to three files of one dialect, each with an own order of the columns.
+
+    Args:
+        draw: Of Hypothesis.
+        null_marks: Whether missing values may be written as an escaped N, as MySQL does.
+    """
     layout = draw(layouts())
+    if null_marks and len(layout.dialect.delimiter) == 1:
+        layout.dialect.escape, layout.dialect.null_marks = "\\", True
     case = layout.case(draw(BLOCKS))
     number = 0
     for place in range(draw(st.sampled_from([1, 1, 1, 2, 3]))):
         text, records = draw(csv_texts(layout, number))
-        data = draw(dialects.encoded(text, layout.dialect.encoding))
+        plain = text.replace(dialects.NULL, f"{layout.dialect.escape}N")
+        data = draw(dialects.encoded(plain, layout.dialect.encoding))
         suffix = draw(st.sampled_from(["csv", "txt", "tsv"]))
         file = draw(packed(place, suffix, data, ",".join(layout.columns).encode()))
-        fill(file, data, layout)
+        fill(file, data, layout, plain, text)
         meant = [[*row.values()] for row in file.rows]
-        if not text.startswith("\ufeff"):  # which is taken for a mark
+        if not plain.startswith("\ufeff"):  # which is taken for a mark
             assert meant == records, (meant, records, layout, text)
         number += len(records)
         case.files.append(file)
     return case
 
 
-def fill(file: InputFile, data: bytes, layout: Layout) -> None:
-    """Say what Python's csv makes of the file's bytes."""
+def fill(file: InputFile, data: bytes, layout: Layout, plain: str = "", text: str = "") -> None:
+    """Say what Python's csv makes of the file's bytes; of ``text`` where they mean ``plain``."""
     try:
-        reading = dialects.csv_reading(data, layout.dialect)
+        found = dialects.decoded(data, layout.dialect.encoding)
+        reading = dialects.csv_reading(text if found == plain else found, layout.dialect)
         file.other = reading.other
         header = reading.header if layout.dialect.header else layout.columns
         file.rows = as_rows(header, reading.rows, layout.roles.columns())
@@ -285,9 +295,11 @@ def damaged_cases(draw: st.DrawFn) -> Case:
     """A file that something happened to after it was written."""
     layout = draw(layouts())
     text, _ = draw(csv_texts(layout, 0))
-    data = text.encode(layout.dialect.encoding.removesuffix("-replace"))
+    null = f"{layout.dialect.escape}N"  # which Python's csv takes for an N
+    data = text.replace(dialects.NULL, "").encode(layout.dialect.encoding.removesuffix("-replace"))
     for _ in range(draw(st.integers(1, 3))):
         data = draw(damaged(data, layout.dialect.quote))
+    assume(null.encode() not in data.replace(b"\x00", b""))
     case = layout.case(draw(BLOCKS))
     case.files.append(draw(packed(0, "csv", data, b"")))
     fill(case.files[0], data, layout)

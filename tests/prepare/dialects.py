@@ -40,6 +40,8 @@ COLUMNS = [
     "[a]", "{b: c}", "%s", "-",
 ]  # fmt: skip
 
+NULL = "\uf8ff"
+"""Stands for a missing value, an escaped N in a file, until that is written."""
 MARKS = {b"\xef\xbb\xbf": "utf-8", b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 
 
@@ -57,6 +59,7 @@ class Dialect:
     null_values: list[str] = field(default_factory=list)
     line_ends: list[str] = field(default_factory=lambda: ["\n"])
     quoting: str = "minimal"
+    null_marks: bool = False
 
     @property
     def special(self) -> str:
@@ -76,7 +79,7 @@ class Dialect:
     def writable(self, text: str) -> str:
         """The text without what neither the encoding nor the dialect has a way to write."""
         codec = self.encoding.removesuffix("-replace")
-        text = text.encode(codec, "ignore").decode(codec)
+        text = text.encode(codec, "ignore").decode(codec).replace(NULL, "")
         if len(self.delimiter) > 1:
             text = text.replace("\x1f", "")
         if not self.quote and not self.escape:
@@ -110,6 +113,8 @@ def dialects(draw: st.DrawFn) -> Dialect:
 def cell(draw: st.DrawFn, text: str, dialect: Dialect, first: bool, alone: bool) -> str:
     """A cell as the dialect writes it; ``first`` of its record, ``alone`` in it."""
     quote, escape = dialect.quote, dialect.escape
+    if dialect.null_marks and not text and draw(st.booleans()):
+        return NULL
     must = any(c in dialect.special for c in text) or (alone and not text)
     must |= bool(quote) and text.startswith(quote)
     must |= bool(first and dialect.comment and text.startswith(dialect.comment))
@@ -166,14 +171,12 @@ class Reading:
     other: Counter[str]
 
 
-def csv_reading(data: bytes, dialect: Dialect) -> Reading:
+def csv_reading(text: str, dialect: Dialect) -> Reading:
     """Read strictly.
 
     Raises:
-        ValueError: With what a refusal has to say, if the bytes are not in the encoding, or
-            Python's csv refuses the text.
+        ValueError: With what a refusal has to say, if Python's csv refuses the text.
     """
-    text = decoded(data, dialect.encoding)
     lines = iter(io.StringIO(text, newline=""))
     other: Counter[str] = Counter()
     for _ in range(dialect.skip_rows):
@@ -213,7 +216,7 @@ def _records(
     for row in reader:
         between = True
         if row:
-            yield [value.replace(inner, dialect.delimiter) for value in row]
+            yield [value.replace(inner, dialect.delimiter).replace(NULL, "") for value in row]
         else:
             other["blank lines"] += 1
 

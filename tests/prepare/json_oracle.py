@@ -92,8 +92,10 @@ def text_of(value: Any, where: str) -> str | None:
         return str(int(number)) if number == int(number) else str(value)
     if isinstance(value, bool):
         return str(value).lower()
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
+    if isinstance(value, float):
+        return "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, Pairs | list):
         raise ValueError(where)
     try:
