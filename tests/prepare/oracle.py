@@ -223,8 +223,10 @@ def prepared(
                 candidates.append((number, _id(row, roles, nulls), row))
     _check_ids([item for _, item, _ in candidates], filters)
     nodes: set[str] = set()
+    gaps = False
     for number, item, row in _staying(candidates, filters, made):
-        paths = _known_paths(row, roles, nulls)
+        paths, gap = _paths(row, roles, nulls)
+        gaps |= gap
         if filters.tree is not None and not paths <= filters.tree:
             made.left_out[number][UNKNOWN] += 1
             continue
@@ -236,6 +238,8 @@ def prepared(
         raise RefusedError("products: ")
     if filters.tree is None and not nodes:
         raise RefusedError("no row has a category path")
+    if gaps and roles.gaps == "error":
+        raise RefusedError("misses a name")
     made.nodes = _closed(nodes if filters.tree is None else filters.tree)
     return made
 
@@ -261,13 +265,6 @@ def _staying(
             staying.append((number, item, row))
         seen.add(item)
     return staying
-
-
-def _known_paths(row: Row, roles: Roles, nulls: list[str]) -> set[str]:
-    paths, gap = _paths(row, roles, nulls)
-    if gap and roles.gaps == "error":
-        raise RefusedError("misses a name")
-    return paths
 
 
 def _id(row: Row, roles: Roles, nulls: list[str]) -> str | None:
