@@ -4,6 +4,7 @@ import html
 import re
 import unicodedata
 from functools import lru_cache
+from html.entities import html5
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -35,13 +36,18 @@ def normal_name(name: str) -> str:
 
 def _form(name: str) -> str:
     if "&" in name:
-        name = ENTITY.sub(lambda entity: html.unescape(entity[0]), name)
+        name = ENTITY.sub(_character, name)
     if name.isascii() and name.isprintable():
         return " ".join(name.split())
     name = INVISIBLE.sub(_kept_mark, name)
     name = unicodedata.normalize("NFC", name)
     plain = "".join(" " if _is_space(character) else character for character in name)
     return " ".join(plain.split()).strip(KEPT_MARKS + " ")
+
+
+def _character(entity: "re.Match[str]") -> str:
+    known = entity[0][1] == "#" or entity[0][1:] in html5
+    return html.unescape(entity[0]) if known else entity[0]
 
 
 def _kept_mark(mark: "re.Match[str]") -> str:

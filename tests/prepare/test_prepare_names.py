@@ -19,6 +19,7 @@ FORMS = [
     ("Bath &amp; Body", "Bath & Body"),
     ("Bath &amp;amp; Body", "Bath & Body"),
     ("AT&T", "AT&T"),
+    ("Food&notions;", "Food&notions;"),
     ("Shoes&notebooks", "Shoes&notebooks"),
     ("&#233;t&#xe9;", "été"),
     ("a&nbsp;b", "a b"),

@@ -68,7 +68,6 @@ def test_the_reader(kind, count):
     run_examples(kind, reader_alone=True, count=count, derandomize=True)
 
 
-@pytest.mark.xfail(reason="a mark behind an escaped quote or line end becomes a text N")
 def test_null_marks():
     run_examples("csv with null marks", reader_alone=True, count=80, derandomize=True)
 

@@ -10,6 +10,8 @@ from hierarchy_lm.errors import UserError
 LINE_END = re.compile("\r\n|\n|\r")
 INNER = "\x1f"
 """Stands for a delimiter of several characters while Python's csv reads."""
+NULL = "\ufdd0N\ufdd0"
+"""Stands for a missing value meanwhile; U+FDD0 is no character and meant for such use."""
 
 
 class Lines:
@@ -76,27 +78,29 @@ class Lines:
             return line
         raise StopIteration
 
-    def without_null_marks(self, delimiter: str, quote: str, escape: str) -> Iterator[str]:
-        """Lines without what MySQL writes for a missing value: an escaped N, unquoted."""
+    def marking_nulls(self, delimiter: str, escape: str) -> Iterator[str]:
+        """Lines with ``NULL`` for an escaped N between delimiters: MySQL's missing value.
+
+        Inside a quoted value it may be text; then it is not all of the value.
+        """
         between = re.escape(delimiter)
         mark = re.compile(rf"(^|{between}){re.escape(escape)}N(?={between}|[\r\n]|$)")
-
-        def outside(found: "re.Match[str]") -> str:
-            inside = quote and found.string.count(quote, 0, found.start()) % 2
-            return found[0] if inside else found[1]
-
         for line in self:
-            yield mark.sub(outside, line) if escape in line else line
+            self._refuse(NULL, line, "'escape'")
+            yield mark.sub(rf"\g<1>{NULL}", line) if escape in line else line
 
     def replacing(self, delimiter: str) -> Iterator[str]:
         """Lines with one character in place of a delimiter of several."""
         for line in self:
-            if INNER in line:
-                raise UserError(
-                    f"{self._label}: line {self.number} holds the control character 0x1f, which a "
-                    "delimiter of several characters does not allow; use a single character"
-                )
+            self._refuse(INNER, line, "a delimiter of several characters")
             yield line.replace(delimiter, INNER)
+
+    def _refuse(self, character: str, line: str, option: str) -> None:
+        if character in line:
+            raise UserError(
+                f"{self._label}: line {self.number} holds the control character "
+                f"{character!a}, which {option} does not allow; remove it"
+            )
 
     def _line(self) -> str | None:
         while True:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from data_modules.prepare.mapping.files import FileOptions
 from data_modules.prepare.reading.csv_blocks import WholeRecords, parse, whole_records
-from data_modules.prepare.reading.csv_lines import INNER, Lines
+from data_modules.prepare.reading.csv_lines import INNER, NULL, Lines
 from data_modules.prepare.reading.records import BATCH_ROWS, RawBatch, Tally, named_columns
 from data_modules.prepare.reading.streams import MAX_RECORD, TextBlocks
 from hierarchy_lm.errors import UserError
@@ -87,7 +87,7 @@ class CsvReader:
     def _check_dialect(self) -> None:
         options = self.options
         for key, value in (("quote", options.quote), ("escape", options.escape)):
-            if len(value) > 1 or not value.isascii():
+            if len(value) > 1 or not value.isascii() or value == "\0":
                 raise UserError(f"{self.label}: {key} must be one ASCII character, not '{value}'")
         if self.delimiter in (options.quote, "\n", "\r"):
             raise UserError(f"{self.label}: delimiter and quote must differ and be no line end")
@@ -143,7 +143,7 @@ class CsvReader:
         several = self.delimiter if len(self.delimiter) > 1 else ""
         given: Iterator[str] = lines.replacing(several) if several else lines
         if self.escape and not several:
-            given = lines.without_null_marks(self.delimiter, options.quote, self.escape)
+            given = lines.marking_nulls(self.delimiter, self.escape)
         reader = csv.reader(
             given,
             delimiter=INNER if several else self.delimiter,
@@ -162,6 +162,15 @@ class CsvReader:
                 cause = next((c for key, c in CAUSES.items() if key in str(error)), str(error))
                 raise UserError(f"{self.label}: line {lines.first}: {cause}") from error
             if row:
-                yield [value.replace(INNER, several) for value in row] if several else row
+                yield (
+                    [_restored(value, several) for value in row] if several or self.escape else row
+                )
             else:
                 self.tally.left_out["blank lines"] += 1
+
+
+def _restored(value: str, delimiter: str) -> str:
+    """A value without the characters that stood for others."""
+    if value == NULL:
+        return ""
+    return value.replace(INNER, delimiter) if delimiter else value.replace(NULL, "N")

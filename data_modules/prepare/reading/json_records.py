@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Sequence
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from data_modules.prepare.mapping.files import FileOptions
@@ -12,6 +12,8 @@ from data_modules.prepare.reading.streams import MAX_RECORD, TextBlocks
 from hierarchy_lm.errors import UserError
 
 SPACE = re.compile(r"[ \t\n\r]*")
+MAX_COLUMNS = 200
+"""How many names of members are kept for messages; objects may each have names of their own."""
 BATCH_CHARACTERS = 1 << 24
 UNFINISHED = 64
 """An error this near to the end of the text read so far may be for want of the rest."""
@@ -23,7 +25,10 @@ class NumberText(str):
 
 def plain_number(text: str) -> NumberText:
     """A number as it was written, but a whole one without point and exponent."""
-    number = Decimal(text)
+    try:
+        number = Decimal(text)
+    except InvalidOperation:  # an exponent beyond all bounds
+        return NumberText(text)
     if number.is_finite() and number == number.to_integral_value() and number.adjusted() < 400:
         return NumberText(int(number))
     return NumberText(text)
@@ -86,9 +91,11 @@ class JsonReader:
         self._line = 1
         self._waiting = 0
         self._ended = False
+        self._wanted: set[str] = set()
 
     def batches(self, wanted: Sequence[str]) -> Iterator[RawBatch]:
         """The wanted members; raises UserError where the text is no JSON, with its line."""
+        self._wanted = set(wanted)
         rows: list[dict[str, Any]] = []
         for record in self._objects():
             rows.append(self._checked(record))
@@ -116,8 +123,9 @@ class JsonReader:
                     f"{self.label}: row {number}: two members have one name by 'rename'"
                 )
             record = renamed
-        for name in record:
-            self.tally.columns[name] = None
+        columns = self.tally.columns
+        for name in record if len(columns) < MAX_COLUMNS else self._wanted & record.keys():
+            columns[name] = None
         self.tally.records += 1
         return record
 

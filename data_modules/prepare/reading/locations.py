@@ -162,8 +162,11 @@ def _match(root: str, pattern: str) -> list[str]:
         base /= parts.pop(0)
     if not parts:
         return []
-    matched = (path for path in base.glob("/".join(parts)) if path.is_file())
-    return sorted(str(path) for path in matched if _meant(path.name))
+    try:
+        matched = [path for path in base.glob("/".join(parts)) if path.is_file()]
+    except ValueError as error:
+        raise UserError(f"{place}: no usable pattern ({error}); check 'files'") from error
+    return sorted(str(path) for path in matched if _meant(str(path.relative_to(base))))
 
 
 def _match_url(place: str) -> list[str]:
@@ -175,13 +178,15 @@ def _match_url(place: str) -> list[str]:
         if system.isfile(path):
             return [place]
         matched = [name for name in system.glob(path) if system.isfile(name)]
-        return sorted(system.unstrip_protocol(name) for name in matched if _meant(name))
+        fixed = path.partition("*")[0].rpartition("/")[0]  # its folders are named, not matched
+        meant = [name for name in matched if _meant(name.removeprefix(fixed).lstrip("/"))]
+        return sorted(system.unstrip_protocol(name) for name in meant)
 
 
 def _meant(name: str) -> bool:
-    """Not what a Mac puts beside files and into archives."""
+    """Not hidden, as a folder of ours in the making is, and not what a Mac puts into archives."""
     parts = PurePosixPath(name).parts
-    return "__MACOSX" not in parts and not parts[-1].startswith(("._", ".DS_Store"))
+    return "__MACOSX" not in parts and not any(part.startswith(".") for part in parts)
 
 
 def _members(place: str, pattern: str) -> list[str | None]:

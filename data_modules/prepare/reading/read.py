@@ -260,6 +260,12 @@ class _Job:
     def _faults(self, name: str, numbers: pa.Array) -> Iterator[None]:
         try:
             yield
+        except (UnicodeDecodeError, OverflowError, pa.ArrowException) as error:
+            reason = str(error).splitlines()[0][:120]
+            raise UserError(
+                f"{self.task.file.label}: a row of {numbers[0]} to {numbers[-1]}, column '{name}' "
+                f"cannot be read ({reason}); mend it"
+            ) from error
         except RowError as fault:
             row = numbers[fault.index].as_py() if len(numbers) else 0
             raise UserError(

@@ -70,10 +70,10 @@ def named_columns(names: Sequence[object], rename: dict[str, str], label: str) -
     plain = [str(name).strip() if name is not None else "" for name in names]
     numbered = [name or f"column{index}" for index, name in enumerate(plain)]
     renamed = [rename.get(name, name) for name in numbered]
-    for name in renamed:
-        if renamed.count(name) > 1:
+    for name, times in Counter(renamed).items():
+        if times > 1:
             raise UserError(
-                f"{label}: two columns are called '{name}'; rename one in the file, or give "
+                f"{label}: two columns are called '{name[:60]}'; rename one in the file, or give "
                 "'column_names' and 'skip_rows: 1' for CSV"
             )
     return renamed
