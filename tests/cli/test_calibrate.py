@@ -125,7 +125,7 @@ def without_labels(table):
 
 @pytest.mark.parametrize(
     ("change", "word"),
-    [(lambda table: table.slice(0, 0), "no rows"), (without_labels, "label")],
+    [(lambda table: table.slice(0, 0), "split is empty"), (without_labels, "label")],
     ids=["empty", "unlabelled"],
 )
 def test_thresholds_on_nothing_are_refused(hlm, cascade, shop, tmp_path, change, word):

@@ -192,7 +192,7 @@ def test_sweeps_and_tables_take_it(hlm, catalogue, tmp_path):
         (["--model.mindf=1"], "mindf"),
         (["--seed_everything=-1"], "seed_everything must be in"),
         (["--data.task=nothing"], "tasks/nothing"),
-        (["--data.fields=[colour]"], "Got value: colour"),
+        (["--data.fields=[colour]"], "colour is none of title, description"),
         (["--trainer.max_epochs=1"], "max_epochs"),
     ],
 )

@@ -130,7 +130,7 @@ def test_missing_split(dataset):
     dataset.products(ROWS)
     module = ProductDataModule(str(dataset.finish()), dataset.vocabulary.source, TEXT)
     message = refusal(lambda: module.setup("fit"))
-    assert message.startswith(f"{dataset.path / 'products'}: no validation-*.parquet there")
+    assert message.startswith(f"{dataset.path / 'products'}: the validation split is empty")
 
 
 def test_descriptions_missing_everywhere_and_empty_texts(dataset, make_table):

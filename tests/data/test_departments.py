@@ -58,7 +58,7 @@ def test_a_broken_page_is_one_line(dataset):
 def test_a_missing_split_is_one_line(dataset):
     dataset.products([{"node_ids": [1]}])
     message = refusal(lambda: count_items(dataset.path, dataset.retail, "validation"))
-    assert "no validation-*.parquet there" in message
+    assert "the validation split is empty" in message
 
 
 @given(paths)
