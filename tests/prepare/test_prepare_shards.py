@@ -64,8 +64,11 @@ def test_the_order_of_the_rows_does_not_matter(tmp_path, prepare):
 def test_hashed_splits_have_their_shares():
     keys = [str(number) for number in range(20_000)]
     table = ibis.memtable({"key": keys})
-    found = table.select("key", split=ex.hashed_split(table["key"])).to_pyarrow().to_pylist()
-    for row in found:
+    # Ibis never lets go of its default connection, of which DuckDB complains at exit.
+    connection = ibis.duckdb.connect()
+    found = connection.to_pyarrow(table.select("key", split=ex.hashed_split(table["key"])))
+    connection.disconnect()
+    for row in found.to_pylist():
         start = int(hashlib.md5(row["key"].encode()).hexdigest()[:8], 16)
         share = start / 2**32
         assert row["split"] == ("train" if share < 0.8 else "validation" if share < 0.9 else "test")
