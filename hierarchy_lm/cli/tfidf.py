@@ -20,6 +20,7 @@ from hierarchy_lm.batches import SparseTargets
 from hierarchy_lm.cli.commands import CommandParser
 from hierarchy_lm.cli.messages import one_line
 from hierarchy_lm.cli.quiet import speak
+from hierarchy_lm.cli.strict_yaml import use_strict_yaml
 from hierarchy_lm.cli.training import writable
 from hierarchy_lm.dataset import write_json
 from hierarchy_lm.errors import UserError
@@ -79,6 +80,7 @@ def parse_tfidf(argv: list[str]) -> Namespace:
 
 def _parser() -> CommandParser:
     summary = "Train linear classifiers on TF-IDF, test them, and leave a run folder behind."
+    use_strict_yaml()
     parser = CommandParser(prog="hlm tfidf", description=summary, allow_abbrev=False)
     parser.add_argument("--config", action="config", help="YAML file; later ones go on top.")
     parser.add_argument("--seed_everything", type=int, default=0, help="Seed of the classifiers.")

@@ -48,6 +48,7 @@ class HierarchyCLI(LightningCLI):
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:  # noqa: ANN401
         """A parser whose errors are one line."""
+        use_strict_yaml()  # whatever another command in this process has set
         kwargs.setdefault("dump_header", [])
         kwargs.setdefault("allow_abbrev", False)  # a typo may be the beginning of an option
         parser = OneLineParser(**kwargs)
@@ -263,7 +264,6 @@ def run_trainer(argv: list[str]) -> int:
 def _train(argv: list[str]) -> int:
     quieten()
     speak()
-    use_strict_yaml()
     try:
         _run(HierarchyCLI, argv)
     except MisconfigurationException as error:
